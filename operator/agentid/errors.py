@@ -1,0 +1,143 @@
+"""Every error that agentid raises on purpose.
+
+```
+AgentIdError
+├── InputError               bytes or text from outside are not what they claim to be
+│   ├── SpecError            a resource does not parse; carries every violation found
+│   ├── AuthorityError       stored authorities cannot be used; carries every fault found
+│   └── LedgerCorruptError   a ledger segment is not what its writer wrote
+├── IssuanceDeniedError      the issuer understood the request and refuses it
+├── UnavailableError         something we depend on is away or throttles us; carries retry_after
+├── ApiError                 the API server answered a request with an error
+│   ├── NotFoundError        404
+│   ├── AlreadyExistsError   409 on create
+│   ├── ConflictError        409 on write: the object has changed since it was read
+│   ├── PreconditionError    a JSON Patch `test` operation did not hold; nothing was written
+│   ├── ForbiddenError       401 or 403, from RBAC or from an admission policy
+│   └── InvalidError         422, the object breaks its schema or a validation rule
+└── InternalError            an invariant of agentid's own does not hold
+```
+
+A class exists only where a caller decides differently. The message of each is written for the
+person who reads it: what object and field, what was found, what is allowed, what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+__all__ = [
+    "AgentIdError",
+    "AlreadyExistsError",
+    "ApiError",
+    "AuthorityError",
+    "ConflictError",
+    "ForbiddenError",
+    "InputError",
+    "InternalError",
+    "InvalidError",
+    "IssuanceDeniedError",
+    "LedgerCorruptError",
+    "NotFoundError",
+    "PreconditionError",
+    "SpecError",
+    "UnavailableError",
+]
+
+
+class AgentIdError(Exception):
+    """The root of all errors that agentid raises on purpose."""
+
+
+class InputError(AgentIdError):
+    """Bytes or text from outside are not what they claim to be."""
+
+
+class SpecError(InputError):
+    """A resource does not parse.
+
+    Attributes:
+        violations: One sentence for each fault, in the order of the fields.
+    """
+
+    def __init__(self, violations: Sequence[str]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(self.violations))
+
+
+class AuthorityError(InputError):
+    """Stored authorities cannot be used.
+
+    Attributes:
+        faults: One sentence for each fault found.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
+
+
+class LedgerCorruptError(InputError):
+    """A ledger segment is not what its writer wrote; the message names object, line and fault."""
+
+
+class IssuanceDeniedError(AgentIdError):
+    """The issuer understood the request and refuses it; the message holds its own words."""
+
+
+class UnavailableError(AgentIdError):
+    """Something agentid depends on is away or throttles us; the same request may work later.
+
+    Attributes:
+        retry_after: How long the other side asked us to wait, or None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ApiError(AgentIdError):
+    """The API server answered a request with an error.
+
+    Attributes:
+        status: The HTTP status code.
+        reason: The `reason` of the API's Status object, such as `Invalid`; empty if it gave none.
+    """
+
+    def __init__(self, message: str, *, status: int, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(ApiError):
+    """The object, or the kind itself, does not exist."""
+
+
+class AlreadyExistsError(ApiError):
+    """An object of this name exists, so it was not created."""
+
+
+class ConflictError(ApiError):
+    """The object has changed since it was read, so it was not written."""
+
+
+class PreconditionError(ApiError):
+    """A JSON Patch `test` operation (RFC 6902 §4.6) did not hold; nothing was written."""
+
+
+class ForbiddenError(ApiError):
+    """RBAC or an admission policy refuses the request."""
+
+
+class InvalidError(ApiError):
+    """The object breaks its schema or one of its validation rules."""
+
+
+class InternalError(AgentIdError):
+    """An invariant of agentid's own does not hold: a defect, to be reported with its log lines."""
