@@ -1,0 +1,22 @@
+"""Values that name things: trust domains, SPIFFE IDs, serial numbers, validity periods.
+
+Each is a frozen value made by a parser that returns a valid value or raises `InputError`, so a
+function that takes one has nothing left to check. Cryptography, certificates and Kubernetes are
+left to others.
+"""
+
+from __future__ import annotations
+
+from agentid.identity.serial import SerialNumber
+from agentid.identity.spiffe_id import MAX_SPIFFE_ID_BYTES, AgentPath, SpiffeId
+from agentid.identity.trust_domain import TrustDomain
+from agentid.identity.validity import Validity
+
+__all__ = [
+    "MAX_SPIFFE_ID_BYTES",
+    "AgentPath",
+    "SerialNumber",
+    "SpiffeId",
+    "TrustDomain",
+    "Validity",
+]
