@@ -1,0 +1,295 @@
+"""A leaf is prepared, linted, signed: in this order and never otherwise.
+
+    LeafProfile + public key + serial ──prepare──► PreparedLeaf ──sign──► Leaf
+                                        │                         │
+             built by the library's builder, under a throwaway key; its bytes taken apart again
+             by `lint`                                            │
+                                  the same bytes signed by the authority, and the signature verified
+
+`sign` takes nothing but a `PreparedLeaf`, and each only once, so no serial number is signed twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from agentid.errors import InputError, InternalError
+from agentid.pki import lint, schema
+from agentid.pki.keys import PublicKey, check_public_key, public_key_der, verify_signature
+from agentid.pki.pem import certificate_pem
+
+if TYPE_CHECKING:
+    from agentid.identity import SerialNumber, SpiffeId, Validity
+    from agentid.pki.authority import Authority
+    from agentid.pki.profile import LeafProfile
+
+__all__ = ["Leaf", "PreparedLeaf", "key_identifier", "prepare", "sign"]
+
+_MAX_ATTRIBUTE_CHARACTERS: Final = 64  # RFC 5280 appendix A.1: ub-common-name
+
+_BASIC_CONSTRAINTS: Final = x509.BasicConstraints(ca=False, path_length=None)
+_KEY_USAGE: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+_PURPOSES: Final = x509.ExtendedKeyUsage(
+    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+)
+# RFC 9608 §2: id-ce-noRevAvail, whose value is NULL.
+_NO_REV_AVAIL: Final = x509.UnrecognizedExtension(
+    x509.ObjectIdentifier("2.5.29.56"), asn1.encode_der(asn1.Null())
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A signed leaf with the chain that leads to the root.
+
+    Attributes:
+        der: The certificate.
+        chain_der: The certificate, then the intermediates upwards; the root is left out.
+        chain_pem: `chain_der` as PEM, the contents of `tls.crt`.
+        spiffe_id: The agent that it names.
+        serial: Its serial number.
+        validity: Its period.
+        fingerprint: SHA-256 over `der`, in lower-case hexadecimal.
+    """
+
+    der: bytes
+    chain_der: tuple[bytes, ...]
+    chain_pem: bytes
+    spiffe_id: SpiffeId
+    serial: SerialNumber
+    validity: Validity
+    fingerprint: str
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate, parsed anew at each call."""
+        return x509.load_der_x509_certificate(self.der)
+
+    def __repr__(self) -> str:
+        """What identifies it; its bytes are left out."""
+        return f"Leaf({self.spiffe_id}, serial={self.serial}, validity={self.validity})"
+
+
+class PreparedLeaf:
+    """A leaf that has passed the lint and waits for its one signature."""
+
+    __slots__ = ("_authority", "profile", "serial", "tbs")
+
+    def __init__(
+        self, profile: LeafProfile, serial: SerialNumber, tbs: bytes, authority: Authority
+    ) -> None:
+        """Only `prepare` makes one.
+
+        Args:
+            profile: What it says.
+            serial: Its serial number.
+            tbs: The TBSCertificate in DER, as linted and as it will be signed.
+            authority: Who may sign it.
+        """
+        self.profile = profile
+        self.serial = serial
+        self.tbs = tbs
+        self._authority: Authority | None = authority
+
+    def take(self, authority: Authority) -> bytes:
+        """Hand out the bytes to sign, once.
+
+        Raises:
+            InternalError: They were handed out before, or were prepared for another authority.
+        """
+        if self._authority is None:
+            msg = f"the leaf {self.serial} was signed already; a serial is never signed twice"
+            raise InternalError(msg)
+        if self._authority is not authority:
+            msg = f"the leaf {self.serial} was prepared for another authority; prepare it again"
+            raise InternalError(msg)
+        self._authority = None
+        return self.tbs
+
+    def __repr__(self) -> str:
+        """What identifies it."""
+        return f"PreparedLeaf({self.profile.spiffe_id}, serial={self.serial})"
+
+
+def prepare(
+    profile: LeafProfile, public_key: PublicKey, authority: Authority, serial: SerialNumber
+) -> PreparedLeaf:
+    """Build the bytes that are to be signed, and lint them.
+
+    That the serial has never been used is for the caller to see to, and so is the proof that
+    whoever asks holds the private key.
+
+    Raises:
+        InputError: The key is weak, not of the profile's algorithm, or the authority's own; the
+            SPIFFE ID is of another trust domain; or the validity reaches beyond the chain's.
+        InternalError: The lint refuses what was built.
+    """
+    algorithm = check_public_key(public_key)
+    if algorithm is not profile.key_algorithm:
+        msg = f"public key: found {algorithm}, but the profile asks for {profile.key_algorithm}"
+        raise InputError(msg)
+    if profile.spiffe_id.trust_domain != authority.trust_domain:
+        msg = (
+            f"SPIFFE ID: {profile.spiffe_id} is not of the trust domain {authority.trust_domain} "
+            "of the issuer; use the issuer of its own trust domain"
+        )
+        raise InputError(msg)
+    if not profile.validity.within(authority.validity):
+        msg = (
+            f"validity: {profile.validity} reaches beyond that of the issuing chain, "
+            f"{authority.validity}; ask for less, or renew the authority"
+        )
+        raise InputError(msg)
+    spki = public_key_der(public_key)
+    if spki == authority.public_key_der:
+        msg = "public key: it is the key of the issuing authority; generate one for the agent"
+        raise InputError(msg)
+
+    draft = _build(profile, public_key, spki, authority, serial).sign(
+        authority.draft_key, authority.algorithm.signature_hash
+    )
+    tbs = draft.tbs_certificate_bytes
+    expected = lint.Expected(
+        spiffe_id=profile.spiffe_id,
+        serial=serial,
+        validity=profile.validity,
+        public_key=spki,
+        policy_oid=profile.policy_oid,
+        cps_uri=profile.cps_uri,
+        no_rev_avail=profile.no_rev_avail,
+        issuer=authority.subject_der,
+        issuer_key_id=authority.key_id,
+        issuer_algorithm=authority.algorithm,
+        issuer_validity=authority.validity,
+    )
+    if faults := lint.faults(tbs, expected):
+        msg = f"the leaf for {profile.spiffe_id} fails the lint: {'; '.join(faults)}"
+        raise InternalError(msg)
+    return PreparedLeaf(profile, serial, tbs, authority)
+
+
+def sign(prepared: PreparedLeaf, authority: Authority) -> Leaf:
+    """Sign exactly the bytes that were linted, and verify the signature.
+
+    The caller still owes the record: the serial must be durably on the ledger before anything of
+    the leaf leaves the process.
+
+    Raises:
+        InternalError: The leaf was signed already or prepared for another authority, or the
+            signature does not verify.
+        UnavailableError: The signer's key is away; prepare anew with a fresh serial.
+    """
+    tbs = prepared.take(authority)
+    signature = authority.signer.sign(tbs)
+    try:
+        verify_signature(authority.public_key, authority.algorithm, signature, tbs)
+    except InputError as error:
+        msg = f"the signer of {authority.trust_domain} made a signature that does not verify"
+        raise InternalError(msg) from error
+    # RFC 5280 §4.1.1.2: the algorithm outside is that inside; the lint has checked the one inside.
+    der = asn1.encode_der(
+        schema.SignedCertificate(
+            tbs_certificate=schema.decode(asn1.TLV, tbs, what="certificate"),
+            signature_algorithm=schema.decode(
+                schema.TbsCertificate, tbs, what="certificate"
+            ).signature,
+            signature=asn1.BitString(signature, 0),
+        )
+    )
+    return Leaf(
+        der=der,
+        chain_der=(der, *authority.chain_der),
+        chain_pem=certificate_pem(der) + authority.chain_pem,
+        spiffe_id=prepared.profile.spiffe_id,
+        serial=prepared.serial,
+        validity=prepared.profile.validity,
+        fingerprint=sha256(der).hexdigest(),
+    )
+
+
+def key_identifier(spki: bytes) -> bytes:
+    """The subject key identifier of a key, given as SubjectPublicKeyInfo in DER.
+
+    RFC 7093 §2, method 1: the first 160 bits of the SHA-256 of the key's bits. The method of
+    RFC 5280 §4.2.1.2 takes SHA-1, which some systems no longer compute.
+    """
+    key = schema.decode(schema.SubjectPublicKeyInfo, spki, what="public key")
+    return sha256(key.subject_public_key.as_bytes()).digest()[:20]
+
+
+def _build(
+    profile: LeafProfile,
+    public_key: PublicKey,
+    spki: bytes,
+    authority: Authority,
+    serial: SerialNumber,
+) -> x509.CertificateBuilder:
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(profile.spiffe_id))])
+    builder = (
+        x509.CertificateBuilder()
+        .serial_number(serial.value)
+        .issuer_name(authority.certificate.subject)
+        .not_valid_before(profile.validity.not_before)
+        .not_valid_after(profile.validity.not_after)
+        .subject_name(_subject(profile.spiffe_id))
+        .public_key(public_key)
+        .add_extension(_BASIC_CONSTRAINTS, critical=True)
+        .add_extension(_KEY_USAGE, critical=True)
+        .add_extension(_PURPOSES, critical=False)
+        .add_extension(names, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier(key_identifier(spki)), critical=False)
+        .add_extension(authority.authority_key_identifier, critical=False)
+    )
+    if profile.policy_oid is not None:
+        builder = builder.add_extension(
+            _policies(profile.policy_oid, profile.cps_uri), critical=False
+        )
+    if profile.no_rev_avail:
+        builder = builder.add_extension(_NO_REV_AVAIL, critical=False)
+    return builder
+
+
+def _subject(spiffe_id: SpiffeId) -> x509.Name:
+    """A name for display only, each part cut to the 64 characters that X.520 allows.
+
+    The common name is `<namespace>/<name>`: its `/` keeps verifiers that fall back on the common
+    name from ever reading an agent's name, which its team chose, as a host name (RFC 6125 §6.4.4).
+    """
+    agent = spiffe_id.agent
+    display = f"{agent.namespace}/{agent.name}" if agent else spiffe_id.path
+    return x509.Name(
+        [
+            _organization(spiffe_id.trust_domain.name),
+            x509.NameAttribute(NameOID.COMMON_NAME, display[:_MAX_ATTRIBUTE_CHARACTERS]),
+        ]
+    )
+
+
+@lru_cache(maxsize=64)  # trust domains come in ones
+def _organization(trust_domain: str) -> x509.NameAttribute[str]:
+    return x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain[:_MAX_ATTRIBUTE_CHARACTERS])
+
+
+@lru_cache(maxsize=256)  # one entry per class; classes come in tens
+def _policies(oid: str, cps_uri: str | None) -> x509.CertificatePolicies:
+    qualifiers: list[str | x509.UserNotice] | None = None if cps_uri is None else [cps_uri]
+    return x509.CertificatePolicies(
+        [x509.PolicyInformation(x509.ObjectIdentifier(oid), qualifiers)]
+    )

@@ -1,0 +1,263 @@
+"""The last look at a leaf before it is signed.
+
+It takes the very bytes that are to be signed apart again, with `schema` and not with the library's
+certificate builder or parser, and asks that every field says what was ordered and nothing else.
+So a slip in the builder, in the library, or in a profile shows before a signature exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat import asn1
+
+from agentid.errors import InputError
+from agentid.identity.quoting import quoted
+from agentid.pki import schema, svid
+from agentid.pki.algorithm import KeyAlgorithm
+from agentid.pki.view import EXTENSION_NAMES, CertificateView, Oid, read_tbs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agentid.identity import SerialNumber, SpiffeId, Validity
+
+__all__ = ["Expected", "faults"]
+
+_V3: Final = 2
+_UTC_TIME_ENDS: Final = 2050  # RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050
+_MAX_ATTRIBUTE_CHARACTERS: Final = 64  # RFC 5280 appendix A.1: ub-common-name, ub-organization-name
+_UTF8_STRING: Final = b"\x0c"
+_IA5_STRING: Final = b"\x16"
+
+# RFC 5758 §3.2, RFC 8410 §3, RFC 4055 §5: each AlgorithmIdentifier as a whole.
+_SIGNATURE_ALGORITHMS: Final[Mapping[KeyAlgorithm, bytes]] = {
+    KeyAlgorithm.ECDSAP256: bytes.fromhex("300a06082a8648ce3d040302"),
+    KeyAlgorithm.ECDSAP384: bytes.fromhex("300a06082a8648ce3d040303"),
+    KeyAlgorithm.ECDSAP521: bytes.fromhex("300a06082a8648ce3d040304"),
+    KeyAlgorithm.ED25519: bytes.fromhex("300506032b6570"),
+    KeyAlgorithm.RSA3072: bytes.fromhex("300d06092a864886f70d01010b0500"),
+    KeyAlgorithm.RSA4096: bytes.fromhex("300d06092a864886f70d01010b0500"),
+}
+
+# Which extensions a leaf has, and whether each is critical. Three more depend on the profile.
+_ALWAYS: Final[Mapping[str, bool]] = {
+    Oid.BASIC_CONSTRAINTS: True,
+    Oid.KEY_USAGE: True,
+    Oid.EXT_KEY_USAGE: False,
+    Oid.SUBJECT_ALT_NAME: False,
+    Oid.SUBJECT_KEY_IDENTIFIER: False,
+    Oid.AUTHORITY_KEY_IDENTIFIER: False,
+}
+_PURPOSES: Final = frozenset({Oid.SERVER_AUTH, Oid.CLIENT_AUTH})
+_NULL: Final = asn1.encode_der(asn1.Null())
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the leaf must say.
+
+    Attributes:
+        spiffe_id: In its only URI SAN.
+        serial: Its serial number.
+        validity: Its period, exactly.
+        public_key: The SubjectPublicKeyInfo of the agent, DER.
+        policy_oid: Its only certificate policy, or None for no such extension.
+        cps_uri: The CPS URI of that policy, or None for none.
+        no_rev_avail: Whether it has that extension.
+        issuer: The distinguished name of the issuing authority, DER.
+        issuer_key_id: The subject key identifier of the issuing authority.
+        issuer_algorithm: The key algorithm of the issuing authority.
+        issuer_validity: The period in which the whole chain is valid.
+    """
+
+    spiffe_id: SpiffeId
+    serial: SerialNumber
+    validity: Validity
+    public_key: bytes
+    policy_oid: str | None
+    cps_uri: str | None
+    no_rev_avail: bool
+    issuer: bytes
+    issuer_key_id: bytes
+    issuer_algorithm: KeyAlgorithm
+    issuer_validity: Validity
+
+
+def faults(tbs: bytes, expected: Expected) -> tuple[str, ...]:
+    """Everything that is wrong with the TBSCertificate, one sentence each; empty if nothing."""
+    try:
+        view = read_tbs(tbs)
+    except InputError as error:
+        return (str(error),)
+    found: dict[str, None] = {}
+    for check in _CHECKS:
+        try:
+            found.update(dict.fromkeys(check(view, expected)))
+        except InputError as error:
+            found[str(error)] = None
+    found.update(dict.fromkeys(svid.leaf_faults(view)))
+    return tuple(found)
+
+
+def _header(view: CertificateView, expected: Expected) -> Iterator[str]:
+    tbs = view.tbs
+    if tbs.version != _V3:
+        yield f"version: it is {tbs.version + 1}, but must be 3"
+    if tbs.serial_number != expected.serial.value:
+        yield f"serialNumber: it is {tbs.serial_number:x}, but {expected.serial} was drawn"
+    if view.signature_algorithm_der != _SIGNATURE_ALGORITHMS[expected.issuer_algorithm]:
+        yield (
+            f"signature: it is {view.signature_algorithm_der.hex()}, which is not how "
+            f"{expected.issuer_algorithm} signs"
+        )
+    if view.issuer_der != expected.issuer:
+        yield "issuer: it is not the subject of the issuing authority"
+    if view.public_key_der != expected.public_key:
+        yield "subjectPublicKeyInfo: it is not the key that was given"
+    if tbs.issuer_unique_id is not None or tbs.subject_unique_id is not None:
+        yield "uniqueID: RFC 5280 §4.1.2.8 forbids unique identifiers"
+
+
+def _validity(view: CertificateView, expected: Expected) -> Iterator[str]:
+    wanted, outer = expected.validity, expected.issuer_validity
+    for label, encoded, found, want in (
+        ("notBefore", view.tbs.validity.not_before, view.not_before, wanted.not_before),
+        ("notAfter", view.tbs.validity.not_after, view.not_after, wanted.not_after),
+    ):
+        if found != want:
+            yield f"{label}: it is {found.isoformat()}, but {want.isoformat()} was ordered"
+        if isinstance(encoded, asn1.UTCTime) != (found.year < _UTC_TIME_ENDS):
+            yield f"{label}: {found.year} is encoded as {type(encoded).__name__}"
+    if view.not_after > outer.not_after:
+        yield (
+            f"notAfter: {view.not_after.isoformat()} is beyond the end of the chain, "
+            f"{outer.not_after.isoformat()}"
+        )
+    if view.not_before < outer.not_before:
+        yield (
+            f"notBefore: {view.not_before.isoformat()} is before the beginning of the chain, "
+            f"{outer.not_before.isoformat()}"
+        )
+
+
+def _subject(view: CertificateView, _expected: Expected) -> Iterator[str]:
+    """The subject is for display: an organization and a common name that is no host name."""
+    attributes = view.subject
+    if [oid for oid, _, _ in attributes] != [Oid.ORGANIZATION, Oid.COMMON_NAME]:
+        yield "subject: it must be one organization and one common name, in this order"
+        return
+    for name, (_, tag, contents) in zip(("organization", "common name"), attributes, strict=True):
+        text = contents.decode("utf-8", "backslashreplace")
+        if tag != _UTF8_STRING or not text.isascii() or not text.isprintable():
+            yield f"subject: the {name} {quoted(text)} must be a UTF8String of printable ASCII"
+        if not 0 < len(text) <= _MAX_ATTRIBUTE_CHARACTERS:
+            yield (
+                f"subject: the {name} has {len(text)} characters, "
+                f"1 to {_MAX_ATTRIBUTE_CHARACTERS} are allowed"
+            )
+    # RFC 6125 §6.4.4: a verifier may read the common name as a host name when there is no DNS SAN.
+    if b"/" not in attributes[1][2]:
+        yield "subject: the common name could be read as a host name; it must hold a '/'"
+
+
+def _extension_set(view: CertificateView, expected: Expected) -> Iterator[str]:
+    wanted = dict(_ALWAYS)
+    if expected.policy_oid is not None:
+        wanted[Oid.CERTIFICATE_POLICIES] = False
+    if expected.no_rev_avail:
+        wanted[Oid.NO_REV_AVAIL] = False  # RFC 9608 §3: it must be non-critical
+    for oid in view.duplicates:
+        yield f"{_name(oid)}: it stands more than once"
+    for oid in view.extensions.keys() - wanted.keys():
+        yield f"{_name(oid)}: it was not ordered"
+    for oid, critical in wanted.items():
+        if oid not in view.extensions:
+            yield f"{_name(oid)}: it is missing"
+        elif view.is_critical(oid) != critical:
+            yield f"{_name(oid)}: it must {'' if critical else 'not '}be critical"
+
+
+def _names(view: CertificateView, expected: Expected) -> Iterator[str]:
+    uris = view.uri_names
+    if uris and uris != (str(expected.spiffe_id),):
+        yield f"subjectAltName: {quoted(uris[0])} is not the SPIFFE ID that was ordered"
+    if view.other_names:
+        yield f"subjectAltName: {view.other_names} names that are no URI were not ordered"
+
+
+def _usages(view: CertificateView, _expected: Expected) -> Iterator[str]:
+    constraints = view.basic_constraints
+    if constraints is not None and constraints.path_length is not None:
+        yield "basicConstraints: a leaf must not have a path length"
+    usage = view.key_usage or frozenset()
+    for bit in sorted(usage - {"digitalSignature", "keyCertSign", "cRLSign"}):
+        yield f"keyUsage: {bit} was not ordered"
+    purposes = view.extended_key_usage or ()
+    for oid in sorted(set(purposes) - _PURPOSES):
+        yield f"extKeyUsage: {oid} was not ordered"
+    if len(set(purposes)) != len(purposes):
+        yield "extKeyUsage: a purpose stands twice"
+
+
+def _key_identifiers(view: CertificateView, expected: Expected) -> Iterator[str]:
+    authority = view.authority_key_identifier
+    if authority is not None:
+        if authority.key_identifier != expected.issuer_key_id:
+            yield "authorityKeyIdentifier: it is not the key identifier of the issuing authority"
+        if (
+            authority.authority_cert_issuer is not None
+            or authority.authority_cert_serial_number is not None
+        ):
+            # It would break when the authority is renewed with the same key.
+            yield "authorityKeyIdentifier: issuer and serial number must be left out"
+    own = view.subject_key_identifier
+    if own is not None and not own:
+        yield "subjectKeyIdentifier: it is empty"
+    if own is not None and own == expected.issuer_key_id:
+        yield "subjectKeyIdentifier: it is that of the issuing authority"
+
+
+def _policies(view: CertificateView, expected: Expected) -> Iterator[str]:
+    policies = view.policies
+    if policies is not None and expected.policy_oid is not None:
+        if [policy.oid.dotted_string for policy in policies.items] != [expected.policy_oid]:
+            yield f"certificatePolicies: it must hold {expected.policy_oid} and no other"
+        else:
+            yield from _qualifiers(policies.items[0], expected)
+    extension = view.extensions.get(Oid.NO_REV_AVAIL)
+    if extension is not None and extension.value != _NULL:
+        yield "noRevAvail: its value must be NULL"
+
+
+def _qualifiers(policy: schema.PolicyInformation, expected: Expected) -> Iterator[str]:
+    found = [
+        (
+            qualifier.oid.dotted_string,
+            qualifier.qualifier.tag_bytes,
+            bytes(qualifier.qualifier.data),
+        )
+        for qualifier in policy.qualifiers or ()
+    ]
+    wanted = []
+    if expected.cps_uri is not None:
+        wanted = [(Oid.CPS, _IA5_STRING, expected.cps_uri.encode("ascii"))]
+    if found != wanted:
+        yield "certificatePolicies: the qualifiers are not the CPS URI that was ordered"
+
+
+def _name(oid: str) -> str:
+    return EXTENSION_NAMES.get(oid, f"extension {oid}")
+
+
+_CHECKS: Final = (
+    _header,
+    _validity,
+    _subject,
+    _extension_set,
+    _names,
+    _usages,
+    _key_identifiers,
+    _policies,
+)
