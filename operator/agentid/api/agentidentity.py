@@ -1,0 +1,246 @@
+"""AgentIdentity: one agent, what it asks for, and the certificate it was given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+from pydantic import Field, StrictBool
+
+from agentid.api.agentclass import Lifetime
+from agentid.api.conditions import PENDING, Conditions
+from agentid.api.fields import Items, Number, Prose, Timestamp, parse_time
+from agentid.api.model import NAME_RULE, ApiModel, Resource
+from agentid.api.names import (
+    Hex,
+    Purpose,
+    ResourceName,
+    SecretName,
+    ServiceAccountName,
+    Shown,
+    Sponsor,
+)
+from agentid.api.permissions import PermissionsSpec
+from agentid.api.rules import Rule, Transition
+from agentid.api.violation import shown
+from agentid.api.vocabulary import (
+    AccessPrivileges,
+    DecisionAuthority,
+    DeliveryMode,
+    Instances,
+    Lifespan,
+    RiskExposure,
+    Tier,
+)
+from agentid.constants import ANNOTATION_RENEW_REQUESTED
+from agentid.errors import InputError
+from agentid.pki.algorithm import KeyAlgorithm
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "AgentIdentity",
+    "AgentIdentitySpec",
+    "AgentIdentityStatus",
+    "CertificateStatus",
+    "ClassificationSpec",
+    "ClassificationStatus",
+    "DeliverySpec",
+    "DeliveryStatus",
+    "SubjectSpec",
+]
+
+SECRET_SUFFIX: Final = "-agentid"  # noqa: S105 (part of a name)
+
+
+class SubjectSpec(ApiModel):
+    """Who the agent is inside the cluster."""
+
+    service_account_name: ServiceAccountName
+    """ServiceAccount of the same namespace that the agent's pods run as."""
+
+
+class ClassificationSpec(ApiModel):
+    """What the team declares about its agent: a floor, which the permissions can only raise."""
+
+    access_privileges: AccessPrivileges | None = None
+    """What the agent may do to data and systems: Public, ReadOnly, ReadWrite or Administrative.
+    Default: what the permissions imply."""
+    decision_authority: DecisionAuthority | None = None
+    """How far it decides without a person: Advisory, Supervised, Bounded or Autonomous.
+    Default: what the permissions imply."""
+    risk_exposure: RiskExposure | None = None
+    """What it costs when it errs or is taken over: Minimal, Limited, Significant or Severe.
+    Default: what the permissions imply."""
+    lifespan: Lifespan | None = None
+    """How long the agent exists: Task, Session or Persistent. Default Task."""
+
+
+class DeliverySpec(ApiModel):
+    """How the agent gets its certificate."""
+
+    mode: DeliveryMode = DeliveryMode.SECRET
+    """Secret: a Secret of type kubernetes.io/tls in the same namespace. PodCertificate: the kubelet
+    projects it. CSI: the node plugin mounts it. Default Secret."""
+    secret_name: SecretName | None = None
+    """Name of the Secret; only with mode Secret. Default: the identity's name with -agentid
+    appended."""
+
+    rules: ClassVar = (
+        Rule["DeliverySpec"](
+            field="secretName",
+            found=lambda delivery: (
+                shown(delivery.secret_name)
+                if delivery.secret_name and delivery.mode is not DeliveryMode.SECRET
+                else None
+            ),
+            allowed="has no meaning unless mode is Secret",
+            remedy="remove it, or set mode to Secret",
+            cel="!has(self.secretName) || self.mode == 'Secret'",
+            cel_found="""'"' + self.secretName + '"'""",
+        ),
+    )
+
+
+class AgentIdentitySpec(ApiModel):
+    """What the team asks for."""
+
+    class_name: ResourceName
+    """Name of the AgentClass, which sets the ceiling for everything else."""
+    sponsor: Sponsor | None = None
+    """Who answers for the agent: an e-mail address or a URI in visible ASCII, at most 253
+    characters. Required unless the class says otherwise."""
+    purpose: Purpose | None = None
+    """What the agent is for, in one line of at most 1024 characters."""
+    subject: Annotated[
+        SubjectSpec,
+        Transition(
+            "self == oldSelf",
+            "cannot be changed, since it says who the agent is; create another AgentIdentity",
+        ),
+    ]
+    """Who the agent is inside the cluster. Cannot be changed."""
+    permissions: PermissionsSpec = PermissionsSpec()
+    """What the agent may do; has to lie within the ceiling of the class. Absent or empty:
+    nothing."""
+    classification: ClassificationSpec = ClassificationSpec()
+    """What the team declares about its agent; the tier is computed from this and the
+    permissions."""
+    lifetime: Lifetime | None = None
+    """Lifetime of certificates, as a duration in h, m, s; at most that of the class.
+    Default: that of the class. The tier may shorten it."""
+    delivery: DeliverySpec = DeliverySpec()
+    """How the agent gets its certificate."""
+    instances: Instances = Instances.SHARED
+    """Shared: all pods of the agent have one SPIFFE ID. PerPod: each has its own, which ends in
+    /pod/ and the pod's UID; not with delivery through a Secret. Default Shared."""
+    suspend: StrictBool = False
+    """True revokes every certificate and issues none until it is false again. Default false."""
+
+    rules: ClassVar = (
+        Rule["AgentIdentitySpec"](
+            field="instances",
+            found=lambda spec: (
+                shown(str(spec.instances))
+                if spec.instances is Instances.PER_POD and spec.delivery.mode is DeliveryMode.SECRET
+                else None
+            ),
+            allowed="cannot be delivered through a Secret, which all pods share",
+            remedy="set delivery.mode to PodCertificate or CSI, or instances to Shared",
+            cel="self.instances != 'PerPod' || self.delivery.mode != 'Secret'",
+            cel_found="""'"' + self.instances + '"'""",
+        ),
+    )
+
+
+class ClassificationStatus(ApiModel):
+    """How the agent was classified."""
+
+    tier: Tier
+    """How strictly the certificate is handled: Low, Moderate, High or Critical."""
+    score: Annotated[int, Number(0, 100)]
+    """The four dimensions in one number from 0 to 100."""
+    reasons: Annotated[tuple[Annotated[str, Prose(1024)], ...], Items(32)] = ()
+    """Why, in sentences: what was declared, what the permissions imply, what the tier changed."""
+
+
+class CertificateStatus(ApiModel):
+    """The certificate that was delivered last."""
+
+    serial: Hex
+    """Serial number in lower-case hexadecimal."""
+    fingerprint: Hex
+    """SHA-256 of the DER certificate in lower-case hexadecimal."""
+    not_before: Timestamp
+    """First second of validity."""
+    not_after: Timestamp
+    """Last second of validity."""
+    renewal_time: Timestamp
+    """When it will be renewed."""
+    issuer: Shown
+    """Name of the AgentIssuer that signed it."""
+    key_algorithm: KeyAlgorithm | None = None
+    """Algorithm of the agent's key."""
+
+
+class DeliveryStatus(ApiModel):
+    """Where the certificate was delivered."""
+
+    secret_name: Shown | None = None
+    """Name of the Secret, where there is one."""
+
+
+class AgentIdentityStatus(ApiModel):
+    """What the controller tells about an identity."""
+
+    observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None
+    """The metadata.generation that this status judges."""
+    conditions: Conditions = ()
+    """Ready, Reconciling, Stalled and Suspended, each with reason and message."""
+    spiffe_id: Annotated[str, Prose(2048)] | None = None
+    """SPIFFE ID of the agent, without the pod's part."""
+    classification: ClassificationStatus | None = None
+    """Tier, score and the reasons for them."""
+    certificate: CertificateStatus | None = None
+    """The certificate that was delivered last."""
+    delivery: DeliveryStatus | None = None
+    """Where it was delivered."""
+    active_certificates: Annotated[int, Number(0, 2**31 - 1)] | None = None
+    """Number of certificates on record that are neither revoked nor expired."""
+
+
+class AgentIdentity(Resource):
+    """One AI agent: its class, who answers for it, what it may do, and its certificate."""
+
+    KIND: ClassVar[str] = "AgentIdentity"
+
+    spec: AgentIdentitySpec
+    """What the team asks for."""
+    status: AgentIdentityStatus = Field(default=AgentIdentityStatus(conditions=(PENDING,)))
+    """What the controller tells about the identity."""
+
+    rules: ClassVar = (NAME_RULE,)
+
+    @property
+    def secret_name(self) -> str | None:
+        """The name of the Secret to deliver to, None if delivery is through another door."""
+        if self.spec.delivery.mode is not DeliveryMode.SECRET:
+            return None
+        return self.spec.delivery.secret_name or f"{self.metadata.name}{SECRET_SUFFIX}"
+
+    def renewal_requested(self, now: datetime) -> datetime | None:
+        """The time in the annotation that asks for a renewal.
+
+        Returns:
+            The instant: certificates issued before it are to be replaced. None if there is no
+            annotation, it holds no time, or one that is still to come: a certificate would be
+            renewed without end until then.
+        """
+        text = self.metadata.annotations.get(ANNOTATION_RENEW_REQUESTED)
+        if text is None:
+            return None
+        try:
+            requested = parse_time(text)
+        except InputError:
+            return None
+        return requested if requested <= now else None

@@ -1,0 +1,216 @@
+"""Conditions: what a person, Argo CD, Flux and `kubectl wait` read off a resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
+
+from agentid.api.fields import Items, Number, Prose, Text, Timestamp
+from agentid.api.model import ApiModel
+from agentid.api.violation import summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "PENDING",
+    "REASON_MEANINGS",
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "Conditions",
+    "Reason",
+    "Wanted",
+    "set_conditions",
+]
+
+MAX_MESSAGE = 32768
+"""metav1.Condition's own limit."""
+
+
+class ConditionType(StrEnum):
+    """The conditions that agentid writes, read by kstatus (Flux) and by Argo CD alike."""
+
+    READY = "Ready"
+    """Whether the object can be used now. A renewal never turns it off."""
+    RECONCILING = "Reconciling"
+    """Present and True while the controller still works on the spec or retries."""
+    STALLED = "Stalled"
+    """Present and True if nothing will happen until somebody changes something."""
+    SUSPENDED = "Suspended"
+    """Present and True while `spec.suspend` holds the identity back."""
+
+
+class ConditionStatus(StrEnum):
+    """The status of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is; what each means stands in `REASON_MEANINGS`."""
+
+    ISSUED = "Issued"
+    PENDING = "Pending"
+    CLASS_NOT_FOUND = "ClassNotFound"
+    ISSUER_NOT_FOUND = "IssuerNotFound"
+    ISSUER_NOT_READY = "IssuerNotReady"
+    ISSUER_UNAVAILABLE = "IssuerUnavailable"
+    ISSUER_DENIED = "IssuerDenied"
+    INVALID_SPEC = "InvalidSpec"
+    EXCEEDS_CLASS = "ExceedsClass"
+    NAMESPACE_NOT_SERVED = "NamespaceNotServed"
+    SPONSOR_REQUIRED = "SponsorRequired"
+    DELIVERY_NOT_ALLOWED = "DeliveryNotAllowed"
+    DELIVERY_UNAVAILABLE = "DeliveryUnavailable"
+    TIER_NOT_ALLOWED = "TierNotAllowed"
+    SECRET_CONFLICT = "SecretConflict"  # noqa: S105 (a reason, not a password)
+    SECRET_REFUSED = "SecretRefused"  # noqa: S105 (a reason, not a password)
+    LEDGER_UNAVAILABLE = "LedgerUnavailable"
+    SUSPENDED = "Suspended"
+    DELETING = "Deleting"
+    INTERNAL_ERROR = "InternalError"
+    AVAILABLE = "Available"
+    AUTHORITY_INVALID = "AuthorityInvalid"
+    RENEWING = "Renewing"
+
+
+REASON_MEANINGS: Final = {
+    Reason.ISSUED: "A certificate is issued and delivered.",
+    Reason.PENDING: "The controller has not looked at the object yet.",
+    Reason.CLASS_NOT_FOUND: "No AgentClass has the name in spec.className. "
+    "Create it, or name another; the identity proceeds by itself.",
+    Reason.ISSUER_NOT_FOUND: "No AgentIssuer has the name that the AgentClass gives. "
+    "Create it, or correct spec.issuerName of the class.",
+    Reason.ISSUER_NOT_READY: "The AgentIssuer exists but cannot sign yet; its own conditions "
+    "tell why.",
+    Reason.ISSUER_UNAVAILABLE: "The certificate authority is away or throttles agentid, which "
+    "retries. A certificate that is still valid stays.",
+    Reason.ISSUER_DENIED: "The certificate authority refuses the request; the message repeats "
+    "its words. Retried when the spec or the issuer changes.",
+    Reason.INVALID_SPEC: "The spec breaks the rules of its kind; the message lists each violation.",
+    Reason.EXCEEDS_CLASS: "The identity asks for more than its AgentClass allows; the message "
+    "lists each violation.",
+    Reason.NAMESPACE_NOT_SERVED: "The AgentClass does not serve the identity's namespace.",
+    Reason.SPONSOR_REQUIRED: "The AgentClass asks for a sponsor and spec.sponsor is missing.",
+    Reason.DELIVERY_NOT_ALLOWED: "The AgentClass, or the identity's tier, does not allow "
+    "spec.delivery.mode.",
+    Reason.DELIVERY_UNAVAILABLE: "Nothing in this cluster serves spec.delivery.mode.",
+    Reason.TIER_NOT_ALLOWED: "The identity is classified above spec.maxTier of its AgentClass.",
+    Reason.SECRET_CONFLICT: "A Secret of the wanted name exists and is not this identity's. "
+    "Choose another spec.delivery.secretName, or remove the Secret.",
+    Reason.SECRET_REFUSED: "The API server refuses the Secret; the message repeats its words. "
+    "agentid retries.",
+    Reason.LEDGER_UNAVAILABLE: "The ledger cannot be written, so nothing may be issued; "
+    "agentid retries.",
+    Reason.SUSPENDED: "spec.suspend is true: every certificate is revoked, none is issued.",
+    Reason.DELETING: "The object is being deleted; its certificates are being revoked.",
+    Reason.INTERNAL_ERROR: "A defect in agentid; the message holds the id under which the "
+    "controller's log tells more.",
+    Reason.AVAILABLE: "The class or issuer can be used.",
+    Reason.AUTHORITY_INVALID: "The stored authorities of the issuer cannot be used; the message "
+    "lists each fault. They are never overwritten.",
+    Reason.RENEWING: "A new certificate is being issued; the current one stays in use.",
+}
+"""What each reason means and what to do, for the documentation and for `kubectl` users."""
+
+
+class Condition(ApiModel):
+    """One observation, in the shape of metav1.Condition.
+
+    Type and reason are plain strings: another controller may have added a condition of its own.
+    """
+
+    type: Annotated[
+        str,
+        Text(
+            "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
+            max_length=316,
+            allowed="is not a condition type",
+            remedy="write it in CamelCase",
+        ),
+    ]
+    """What is observed: Ready, Reconciling, Stalled or Suspended."""
+    status: ConditionStatus
+    """Whether it holds: True, False or Unknown."""
+    observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None
+    """The metadata.generation of the spec that was judged; absent before the first look."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    reason: Annotated[
+        str,
+        Text(
+            "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+            max_length=1024,
+            allowed="is not a reason",
+            remedy="write it in CamelCase",
+        ),
+    ]
+    """Why, in one word from a closed list, for machines."""
+    message: Annotated[str, Prose(MAX_MESSAGE)]
+    """Why, in sentences, for people: field, found, allowed, next step."""
+
+
+Conditions = Annotated[tuple[Condition, ...], Items(32, list_type="map", keys=("type",))]
+
+PENDING: Final = Condition(
+    type=ConditionType.READY,
+    status=ConditionStatus.UNKNOWN,
+    last_transition_time=datetime(1970, 1, 1, tzinfo=UTC),
+    reason=Reason.PENDING,
+    message="Waiting for the controller",
+)
+"""What the API server shows before the controller has written a status: a default of the schema,
+so that no write is needed. The epoch stands for "before anybody looked", as in the Gateway API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A condition as it should be, without the time that only its history can tell."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str
+
+
+def set_conditions(
+    old: Iterable[Condition],
+    wanted: Iterable[Wanted],
+    *,
+    now: datetime,
+    generation: int,
+) -> tuple[Condition, ...]:
+    """Bring conditions up to date.
+
+    Args:
+        old: The conditions that stand in the status.
+        wanted: Everything agentid has to say; a condition of ours that is not among it goes.
+        now: The time of a transition.
+        generation: The metadata.generation that was judged.
+
+    Returns:
+        The wanted conditions in their order, each with its old `last_transition_time` where the
+        status is unchanged, then those of other controllers untouched. Equal to `old` if there is
+        nothing to write.
+    """
+    by_type = {condition.type: condition for condition in old}
+    ours = tuple(_updated(by_type.get(want.type), want, now, generation) for want in wanted)
+    known = frozenset(ConditionType)
+    return ours + tuple(condition for kind, condition in by_type.items() if kind not in known)
+
+
+def _updated(before: Condition | None, want: Wanted, now: datetime, generation: int) -> Condition:
+    unchanged = before is not None and before.status is want.status
+    return Condition(
+        type=want.type,
+        status=want.status,
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before and unchanged else now,
+        reason=want.reason,
+        message=summarize([want.message]),
+    )
