@@ -86,7 +86,7 @@ def _leaf_is_no_authority(view: CertificateView) -> Iterator[str]:
         yield "keyUsage: it must be critical"
     if "digitalSignature" not in usage:
         yield "keyUsage: a leaf must have digitalSignature"
-    for bit in sorted(usage & _SIGNING_BITS):
+    for bit in sorted(_SIGNING_BITS.intersection(usage)):
         yield f"keyUsage: a leaf must not have {bit}"
 
 

@@ -138,13 +138,13 @@ class CertificateView:
         return self._decoded(Oid.BASIC_CONSTRAINTS, schema.BasicConstraints)
 
     @property
-    def key_usage(self) -> frozenset[str] | None:
-        """The names of the bits that are set."""
+    def key_usage(self) -> tuple[str, ...] | None:
+        """The names of the bits that are set, in the order of the bits."""
         bits = self._decoded(Oid.KEY_USAGE, asn1.BitString)
         if bits is None:
             return None
         octets = bits.as_bytes()
-        return frozenset(
+        return tuple(
             name
             for index, name in enumerate(_KEY_USAGE_BITS)
             if index // 8 < len(octets) and octets[index // 8] & 0x80 >> index % 8

@@ -1,1 +1,1 @@
-"""Fakes, a manual clock and a throwaway CA, shipped so that users of the library can test with them."""
+"""Fakes, a manual clock and a throwaway CA, shipped so that others can test with them too."""

@@ -1,0 +1,105 @@
+"""What every issuer can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
+    from agentid.pki import KeyAlgorithm, Leaf, PublicKey, X509Bundle
+
+__all__ = ["AuthorityInfo", "AuthorityRole", "IssueRequest", "Issuer"]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRequest:
+    """What a leaf is asked for: a `LeafProfile` whose period the issuer settles.
+
+    Attributes:
+        spiffe_id: The agent.
+        class_name: The AgentClass that it was granted under.
+        lifetime: How long the leaf is to serve from now on; the issuer may give less, never more.
+        key_algorithm: What its key must be.
+        public_key: Its key; the caller has seen proof that the agent holds the private half.
+        policy_oid: The certificate policy of the class in dotted form, or None.
+        cps_uri: Where that policy is explained, or None.
+        no_rev_avail: Whether the leaf says that no revocation information will exist (RFC 9608).
+    """
+
+    spiffe_id: SpiffeId
+    class_name: str
+    lifetime: timedelta
+    key_algorithm: KeyAlgorithm
+    public_key: PublicKey
+    policy_oid: str | None = None
+    cps_uri: str | None = None
+    no_rev_avail: bool = False
+
+
+class AuthorityRole(StrEnum):
+    """Where an authority stands, spelled as in the status of an AgentIssuer."""
+
+    ROOT = "Root"
+    ISSUING = "Issuing"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityInfo:
+    """What the status of an AgentIssuer says about one authority.
+
+    Attributes:
+        role: Root or issuing.
+        subject: The distinguished name, RFC 4514.
+        serial: The serial number of its certificate.
+        validity: The period of its certificate alone.
+        fingerprint: SHA-256 over its certificate in DER, lower-case hexadecimal.
+        algorithm: The algorithm of its key.
+    """
+
+    role: AuthorityRole
+    subject: str
+    serial: SerialNumber
+    validity: Validity
+    fingerprint: str
+    algorithm: KeyAlgorithm
+
+
+class Issuer(Protocol):
+    """A back end that signs leaves for one trust domain.
+
+    What only some can do, such as revoking at the CA, is a protocol of its own.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of its AgentIssuer."""
+        ...
+
+    @property
+    def trust_domain(self) -> TrustDomain:
+        """Whose identities it signs."""
+        ...
+
+    async def issue(self, request: IssueRequest) -> Leaf:
+        """A new leaf.
+
+        The caller still owes the record: the serial must be durably on the ledger before anything
+        of the leaf leaves the process.
+
+        Raises:
+            IssuanceDeniedError: The issuer refuses the request as it stands.
+            UnavailableError: The issuer cannot sign just now; the same request may work later.
+        """
+        ...
+
+    def bundle(self) -> X509Bundle:
+        """What verifiers of its leaves trust."""
+        ...
+
+    def authorities(self) -> tuple[AuthorityInfo, ...]:
+        """Its authorities, the root first."""
+        ...
