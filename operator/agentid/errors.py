@@ -14,7 +14,8 @@ AgentIdError
 │   ├── ConflictError        409 on write: the object has changed since it was read
 │   ├── PreconditionError    a JSON Patch `test` operation did not hold; nothing was written
 │   ├── ForbiddenError       401 or 403, from RBAC or from an admission policy
-│   └── InvalidError         422, the object breaks its schema or a validation rule
+│   ├── InvalidError         422, the object breaks its schema or a validation rule
+│   └── WatchExpiredError    410, the history a list or a watch would go on from is gone
 └── InternalError            an invariant of agentid's own does not hold
 ```
 
@@ -46,6 +47,7 @@ __all__ = [
     "PreconditionError",
     "SpecError",
     "UnavailableError",
+    "WatchExpiredError",
 ]
 
 
@@ -137,6 +139,10 @@ class ForbiddenError(ApiError):
 
 class InvalidError(ApiError):
     """The object breaks its schema or one of its validation rules."""
+
+
+class WatchExpiredError(ApiError):
+    """The resourceVersion or page token to go on from is too old; list again from the start."""
 
 
 class InternalError(AgentIdError):
