@@ -58,9 +58,9 @@ class RenewalSpec(ApiModel):
     """When a certificate is replaced."""
 
     renew_before: Annotated[timedelta, Span(timedelta(seconds=1), MAX_LIFETIME)] | None = None
-    """How long before notAfter a certificate is renewed, as a duration in h, m, s; at most nine
-    tenths of the lifetime. Default: a third of the lifetime, also where a tier shortens the
-    lifetime to less than this."""
+    """How long before notAfter a certificate is renewed, as a duration in h, m, s; at most three
+    quarters of the lifetime. Default: a third of the lifetime, also where a tier shortens the
+    lifetime so far that this would be more than three quarters of it."""
 
 
 class RevocationSpec(ApiModel):

@@ -25,8 +25,7 @@ def _cel_list(texts: Iterable[str]) -> str:
 
 def _renews_too_early(spec: AgentClassSpec) -> str | None:
     before = spec.renewal.renew_before
-    # Ten times in whole seconds on both sides, as CEL has to reckon.
-    if before is None or before * 10 <= spec.lifetime * 9:
+    if before is None or before * 4 <= spec.lifetime * 3:
         return None
     return shown(format_duration(before))
 
@@ -124,11 +123,11 @@ CLASS_RULES: Final[tuple[Rule[Any], ...]] = (
     Rule(
         field="renewal.renewBefore",
         found=_renews_too_early,
-        allowed="is more than nine tenths of spec.lifetime, so that certificates would be renewed "
-        "without end",
+        allowed="is more than three quarters of spec.lifetime, so that certificates would be "
+        "renewed without end",
         remedy="shorten it, or leave it out to renew after two thirds",
-        cel="!has(self.renewal.renewBefore) || duration(self.renewal.renewBefore).getSeconds() * 10"
-        " <= duration(self.lifetime).getSeconds() * 9",
+        cel="!has(self.renewal.renewBefore) || duration(self.renewal.renewBefore).getSeconds() * 4"
+        " <= duration(self.lifetime).getSeconds() * 3",
         cel_found="""'"' + self.renewal.renewBefore + '"'""",
     ),
     Rule(

@@ -132,6 +132,7 @@ class Condition(ApiModel):
             max_length=316,
             allowed="is not a condition type",
             remedy="write it in CamelCase",
+            by_people=False,
         ),
     ]
     """What is observed: Ready, Reconciling, Stalled or Suspended."""
@@ -148,6 +149,7 @@ class Condition(ApiModel):
             max_length=1024,
             allowed="is not a reason",
             remedy="write it in CamelCase",
+            by_people=False,
         ),
     ]
     """Why, in one word from a closed list, for machines."""

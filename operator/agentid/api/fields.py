@@ -73,8 +73,9 @@ class Text:
     r"""A string of one syntax.
 
     The pattern has to mean the same in Python and in RE2: ASCII classes and ranges only, no
-    look-around, no `\d` or `\w`. It is given to the API server as a CEL rule and not as
-    `pattern`, whose message would be the bare expression.
+    look-around, no `\d` or `\w`. What people write is checked by a CEL rule, since the message of
+    the schema's `pattern` is the bare expression; what agentid writes into a status, at every
+    issuance, by the cheaper `pattern`.
 
     Attributes:
         pattern: What the whole string has to match.
@@ -82,6 +83,7 @@ class Text:
         allowed: As in `Violation`, for a string that does not match.
         remedy: As in `Violation`, for every fault.
         transition: What has to hold between old and new value, if anything.
+        by_people: Whether people write it, and need the message.
         check: A further check that CEL cannot express; raises InputError. What it alone refuses
             should be rare: the user learns of it in a condition, not from the API server.
     """
@@ -91,6 +93,7 @@ class Text:
     allowed: str
     remedy: str
     transition: Transition | None = None
+    by_people: bool = True
     check: Callable[[str], object] | None = None
 
     def __get_pydantic_core_schema__(
@@ -122,7 +125,10 @@ class Text:
         return True
 
     def schema(self) -> dict[str, object]:
-        """A bounded string with its syntax as a CEL rule."""
+        """A bounded string with its syntax."""
+        bounds: dict[str, object] = {"type": "string", "minLength": 1, "maxLength": self.max_length}
+        if not self.by_people:
+            return bounds | {"pattern": re2(self.pattern)}
         rules: list[dict[str, object]] = [
             {
                 "rule": f"self.matches({cel_string(re2(self.pattern))})",
@@ -131,12 +137,7 @@ class Text:
         ]
         if self.transition is not None:
             rules.append(self.transition.validation())
-        return {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": self.max_length,
-            "x-kubernetes-validations": rules,
-        }
+        return bounds | {"x-kubernetes-validations": rules}
 
 
 @dataclass(frozen=True, slots=True)

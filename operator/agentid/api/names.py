@@ -163,7 +163,8 @@ Hex = Annotated[
         "([0-9a-f][0-9a-f])+",
         64,
         "is not hexadecimal",
-        "write lower-case digits of even number",
+        "write an even number of lower-case digits",
+        by_people=False,
     ),
 ]
 """A serial number or a SHA-256 fingerprint that agentid writes into a status."""

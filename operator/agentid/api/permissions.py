@@ -57,6 +57,7 @@ class WindowSpec(ApiModel):
             allowed="equals the start, which leaves open whether a day or nothing is meant",
             remedy="write 00:00 to 24:00 for a whole day",
             cel="self.start != self.end",
+            cel_found="""'"' + self.end + '"'""",
         ),
     )
 

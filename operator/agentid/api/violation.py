@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Violation", "shown", "summarize"]
+__all__ = ["Violation", "listed", "shown", "summarize"]
 
 MAX_FOUND = 80
 """Characters of user input that a message repeats: enough to recognise the value."""
@@ -47,6 +47,13 @@ def shown(value: object) -> str:
             return "an object"
         case _:
             return _shortened(_printable(str(value)), MAX_FOUND)
+
+
+def listed(names: Iterable[str], *, nothing: str = "none", limit: int = 5) -> str:
+    """Name the first few of what is allowed, and count the rest."""
+    every = tuple(names)
+    more = f" and {len(every) - limit} more" if len(every) > limit else ""
+    return (", ".join(every[:limit]) or nothing) + more
 
 
 @dataclass(frozen=True, slots=True)
