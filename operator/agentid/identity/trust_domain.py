@@ -13,7 +13,7 @@ __all__ = ["TrustDomain"]
 _MAX_BYTES = 255  # SPIFFE-ID §2.1, after the host name limit of RFC 1035 §2.3.4.
 _ALLOWED = re.compile(r"[a-z0-9._-]+", re.ASCII)
 _HOST_NAME = re.compile(
-    r"(?!.*\.[0-9]+\Z)(?![0-9]+\Z)"  # WHATWG URL §3.5: a last label of digits means IPv4
+    r"(?!(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\Z)"  # WHATWG URL §3.5: a number as last label means IPv4
     r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*",
     re.ASCII,
 )
