@@ -8,6 +8,7 @@ So a slip in the builder, in the library, or in a profile shows before a signatu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat import asn1
@@ -51,6 +52,7 @@ _ALWAYS: Final[Mapping[str, bool]] = {
     Oid.AUTHORITY_KEY_IDENTIFIER: False,
 }
 _PURPOSES: Final = frozenset({Oid.SERVER_AUTH, Oid.CLIENT_AUTH})
+_DIGITAL_SIGNATURE: Final = asn1.encode_der(asn1.BitString(b"\x80", 7))
 _NULL: Final = asn1.encode_der(asn1.Null())
 
 
@@ -142,24 +144,28 @@ def _validity(view: CertificateView, expected: Expected) -> Iterator[str]:
         )
 
 
-def _subject(view: CertificateView, _expected: Expected) -> Iterator[str]:
-    """The subject is for display: an organization and a common name that is no host name."""
+def _subject(view: CertificateView, expected: Expected) -> Iterator[str]:
+    """The subject repeats for display what the SPIFFE ID says, cut to what X.520 allows.
+
+    The '/' in the common name matters: a verifier that finds no DNS SAN may read a common name as a
+    host name (RFC 6125 §6.4.4), and teams choose the names of their agents.
+    """
     attributes = view.subject
     if [oid for oid, _, _ in attributes] != [Oid.ORGANIZATION, Oid.COMMON_NAME]:
         yield "subject: it must be one organization and one common name, in this order"
         return
-    for name, (_, tag, contents) in zip(("organization", "common name"), attributes, strict=True):
-        text = contents.decode("utf-8", "backslashreplace")
-        if tag != _UTF8_STRING or not text.isascii() or not text.isprintable():
-            yield f"subject: the {name} {quoted(text)} must be a UTF8String of printable ASCII"
-        if not 0 < len(text) <= _MAX_ATTRIBUTE_CHARACTERS:
-            yield (
-                f"subject: the {name} has {len(text)} characters, "
-                f"1 to {_MAX_ATTRIBUTE_CHARACTERS} are allowed"
-            )
-    # RFC 6125 §6.4.4: a verifier may read the common name as a host name when there is no DNS SAN.
-    if b"/" not in attributes[1][2]:
-        yield "subject: the common name could be read as a host name; it must hold a '/'"
+    spiffe_id = expected.spiffe_id
+    agent = spiffe_id.agent
+    wanted = {
+        "organization": spiffe_id.trust_domain.name,
+        "common name": f"{agent.namespace}/{agent.name}" if agent else spiffe_id.path,
+    }
+    for (label, text), (_, tag, contents) in zip(wanted.items(), attributes, strict=True):
+        if tag != _UTF8_STRING:
+            yield f"subject: the {label} must be a UTF8String"
+        if contents != text[:_MAX_ATTRIBUTE_CHARACTERS].encode("ascii"):
+            found = quoted(contents.decode("latin-1"))
+            yield f"subject: the {label} {found} is not {quoted(text)} as the SPIFFE ID says"
 
 
 def _extension_set(view: CertificateView, expected: Expected) -> Iterator[str]:
@@ -194,6 +200,13 @@ def _usages(view: CertificateView, _expected: Expected) -> Iterator[str]:
     for bit in view.key_usage or ():
         if bit not in {"digitalSignature", "keyCertSign", "cRLSign"}:  # those are svid's
             yield f"keyUsage: {bit} was not ordered"
+    extension = view.extensions.get(Oid.KEY_USAGE)
+    if (
+        extension is not None
+        and view.key_usage == ("digitalSignature",)
+        and extension.value != _DIGITAL_SIGNATURE
+    ):
+        yield "keyUsage: it ends with zero bits, which DER forbids (X.690 §11.2.2)"
     purposes = view.extended_key_usage or ()
     for oid in sorted(set(purposes) - _PURPOSES):
         yield f"extKeyUsage: {oid} was not ordered"
@@ -213,10 +226,11 @@ def _key_identifiers(view: CertificateView, expected: Expected) -> Iterator[str]
             # It would break when the authority is renewed with the same key.
             yield "authorityKeyIdentifier: issuer and serial number must be left out"
     own = view.subject_key_identifier
-    if own is not None and not own:
-        yield "subjectKeyIdentifier: it is empty"
-    if own is not None and own == expected.issuer_key_id:
-        yield "subjectKeyIdentifier: it is that of the issuing authority"
+    key = schema.decode(schema.SubjectPublicKeyInfo, expected.public_key, what="public key")
+    # RFC 7093 §2, method 1
+    derived = sha256(key.subject_public_key.as_bytes()).digest()[:20]
+    if own is not None and own != derived:
+        yield "subjectKeyIdentifier: it is not derived from the key"
 
 
 def _policies(view: CertificateView, expected: Expected) -> Iterator[str]:
