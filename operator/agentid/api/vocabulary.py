@@ -31,21 +31,28 @@ class Ordered(StrEnum):
         """Position from 0, the lowest."""
         return list(type(self)).index(self)
 
+    def _rank_of(self, other: object) -> int:
+        # Not NotImplemented: a string would then be compared by the alphabet.
+        if isinstance(other, Ordered) and type(other) is type(self):
+            return other.rank
+        msg = f"{type(self).__name__} does not compare with {type(other).__name__}"
+        raise TypeError(msg)
+
     def __lt__(self, other: object) -> bool:
         """Whether this member ranks below the other."""
-        return self.rank < other.rank if type(other) is type(self) else NotImplemented
+        return self.rank < self._rank_of(other)
 
     def __le__(self, other: object) -> bool:
         """Whether this member ranks no higher than the other."""
-        return self.rank <= other.rank if type(other) is type(self) else NotImplemented
+        return self.rank <= self._rank_of(other)
 
     def __gt__(self, other: object) -> bool:
         """Whether this member ranks above the other."""
-        return self.rank > other.rank if type(other) is type(self) else NotImplemented
+        return self.rank > self._rank_of(other)
 
     def __ge__(self, other: object) -> bool:
         """Whether this member ranks no lower than the other."""
-        return self.rank >= other.rank if type(other) is type(self) else NotImplemented
+        return self.rank >= self._rank_of(other)
 
 
 class AccessPrivileges(Ordered):

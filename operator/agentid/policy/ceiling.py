@@ -115,10 +115,11 @@ def delivery(mode: DeliveryMode, found: Tier, agent_class: AgentClass) -> tuple[
     allowed = template_for(found, agent_class.spec).delivery_modes
     if mode in allowed:
         return ()
+    open_doors = listed(sorted(allowed))
     violation = Violation(
         "spec.delivery.mode",
         mode,
-        f"is not allowed by {_name(agent_class)} for tier {found}, which allows {listed(sorted(allowed))}",
+        f"is not allowed by {_name(agent_class)} for tier {found}, which allows {open_doors}",
         f"choose one of these or {_ASK}" if allowed else _ASK,
     )
     return ((Reason.DELIVERY_NOT_ALLOWED, violation),)
