@@ -9,7 +9,8 @@ from typing import Annotated, TypeVar
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
-from agentid.pki.boundary import reading
+from agentid.errors import InputError
+from agentid.pki.boundary import LIBRARY_ERRORS
 
 __all__ = [
     "AttributeTypeAndValue",
@@ -169,8 +170,12 @@ def decode(kind: type[T], der: bytes, *, what: str) -> T:
     Raises:
         InputError: The bytes are not strict DER of that type; the message begins with `what`.
     """
-    with reading(f"{what} does not parse as {kind.__name__.removesuffix('s')} in DER"):
+    # Not `reading`: a lint decodes some twenty times, and a context manager doubles each.
+    try:
         return asn1.decode_der(kind, der)
+    except LIBRARY_ERRORS as error:
+        msg = f"{what} does not parse as {kind.__name__} in DER"
+        raise InputError(msg) from error
 
 
 def decode_list(kind: type[T], der: bytes, *, what: str) -> T:
@@ -179,6 +184,5 @@ def decode_list(kind: type[T], der: bytes, *, what: str) -> T:
     Raises:
         InputError: As for `decode`.
     """
-    with reading(f"{what} does not parse as {kind.__name__} in DER"):
-        wrapped = asn1.encode_der(_Wrapped(items=asn1.decode_der(asn1.TLV, der)))
-        return asn1.decode_der(kind, wrapped)
+    items = decode(asn1.TLV, der, what=what)
+    return decode(kind, asn1.encode_der(_Wrapped(items=items)), what=what)

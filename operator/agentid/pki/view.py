@@ -6,8 +6,7 @@ makes certificates. Reading judges nothing: which values are right is said in `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography.hazmat import asn1
@@ -16,7 +15,7 @@ from agentid.errors import InputError
 from agentid.pki import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 __all__ = ["EXTENSION_NAMES", "CertificateView", "Oid", "read_certificate", "read_tbs"]
@@ -86,6 +85,7 @@ class CertificateView:
     tbs: schema.TbsCertificate
     extensions: Mapping[str, schema.Extension]
     duplicates: tuple[str, ...]
+    _read: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def is_critical(self, oid: str) -> bool:
         """Whether the extension is there and critical."""
@@ -95,12 +95,12 @@ class CertificateView:
     @property
     def not_before(self) -> datetime:
         """Aware UTC."""
-        return self.tbs.validity.not_before.as_datetime().replace(tzinfo=UTC)
+        return self.tbs.validity.not_before.as_datetime()
 
     @property
     def not_after(self) -> datetime:
         """Aware UTC."""
-        return self.tbs.validity.not_after.as_datetime().replace(tzinfo=UTC)
+        return self.tbs.validity.not_after.as_datetime()
 
     @property
     def subject_der(self) -> bytes:
@@ -190,16 +190,21 @@ class CertificateView:
         return [] if names is None else names.items
 
     def _decoded(self, oid: str, kind: type[T]) -> T | None:
-        extension = self.extensions.get(oid)
-        if extension is None:
-            return None
-        return schema.decode(kind, extension.value, what=EXTENSION_NAMES[oid])
+        return self._extension(oid, kind, schema.decode)
 
     def _decoded_list(self, oid: str, kind: type[T]) -> T | None:
+        return self._extension(oid, kind, schema.decode_list)
+
+    def _extension(self, oid: str, kind: type[T], decode: Callable[..., T]) -> T | None:
         extension = self.extensions.get(oid)
         if extension is None:
             return None
-        return schema.decode_list(kind, extension.value, what=EXTENSION_NAMES[oid])
+        known = self._read.get(oid)
+        if isinstance(known, kind):
+            return known
+        value = decode(kind, extension.value, what=EXTENSION_NAMES[oid])
+        self._read[oid] = value
+        return value
 
 
 def read_tbs(der: bytes) -> CertificateView:
