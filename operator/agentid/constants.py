@@ -1,0 +1,38 @@
+"""Names that the API server, the policies in `manifests/` and this code agree on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ANNOTATION_IDENTITY",
+    "ANNOTATION_RENEW_REQUESTED",
+    "FINALIZER",
+    "GROUP",
+    "LABEL_IDENTITY_UID",
+    "LABEL_MANAGED",
+    "VERSION",
+]
+
+GROUP: Final = "agentid.dev"
+"""API group of all kinds."""
+
+VERSION: Final = "v1alpha1"
+"""API version that is stored and served."""
+
+FINALIZER: Final = "agentid.dev/revocation"
+"""Holds an AgentIdentity until its live certificates are revoked; `policies/finalizer.yaml`."""
+
+LABEL_MANAGED: Final = "agentid.dev/managed"
+"""`"true"` on every Secret of ours; the policies on Secrets select by it."""
+
+LABEL_IDENTITY_UID: Final = "agentid.dev/identity-uid"
+"""The UID of the AgentIdentity a Secret belongs to; an update tests it, so that no Secret of
+somebody else, nor of a namesake that is gone, is ever overwritten."""
+
+ANNOTATION_IDENTITY: Final = "agentid.dev/identity"
+"""The name of the AgentIdentity a Secret belongs to; an annotation, since a name may be longer
+than the 63 characters of a label."""
+
+ANNOTATION_RENEW_REQUESTED: Final = "agentid.dev/renew-requested"
+"""An RFC 3339 time: a certificate issued before it is replaced. Never written by agentid."""

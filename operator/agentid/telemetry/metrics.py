@@ -1,0 +1,170 @@
+"""What the operator counts, in Prometheus' terms; names and meaning: `docs/reference/metrics.md`.
+
+Counters and histograms are fed as things happen. Gauges of state are computed from the caches at
+the moment of a scrape, so that they can neither drift nor cost anything between scrapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Metrics", "Snapshot", "SnapshotSource"]
+
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Buckets in seconds: the figure to hold is 100 ms from create to Ready on an idle cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The operator's state at one moment, for the gauges.
+
+    Attributes:
+        leader: Whether this replica reconciles.
+        identities: Number of AgentIdentities seen.
+        queue_depth: Waiting keys by lane.
+        queue_oldest_seconds: How long the longest-waiting key has waited.
+        renewals_due: Identities whose renewal time has passed and that still wait.
+        live_certificates: Live certificates by tier.
+        expiry_seconds: Seconds until the first live certificate of each tier expires.
+        authority_expiry_seconds: Seconds until an authority expires, by (issuer, role).
+        ledger: Segments, bytes and entries of the ledger, by these names.
+        ledger_alarms: Faults found in the ledger's chains that still stand.
+        loop_lag_seconds: How late the event loop was at its last check.
+    """
+
+    leader: bool
+    identities: int
+    queue_depth: Mapping[str, int]
+    queue_oldest_seconds: float
+    renewals_due: int
+    live_certificates: Mapping[str, int]
+    expiry_seconds: Mapping[str, float]
+    authority_expiry_seconds: Mapping[tuple[str, str], float]
+    ledger: Mapping[str, int]
+    ledger_alarms: int
+    loop_lag_seconds: float
+
+
+class SnapshotSource(Protocol):
+    """Whoever can tell the state of the operator."""
+
+    def __call__(self) -> Snapshot:
+        """Return the state now; called on every scrape, so it has to be cheap."""
+
+
+class _StateCollector(Collector):
+    def __init__(self, source: SnapshotSource) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        now = self._source()
+        for name, text, value in (
+            ("agentid_leader", "1 on the replica that reconciles, else 0", float(now.leader)),
+            ("agentid_identities", "AgentIdentities seen", now.identities),
+            ("agentid_queue_oldest_seconds", "Longest wait in the queue", now.queue_oldest_seconds),
+            ("agentid_renewals_due", "Renewals that are due and still wait", now.renewals_due),
+            ("agentid_ledger_alarms", "Faults in the ledger's chains", now.ledger_alarms),
+            ("agentid_event_loop_lag_seconds", "Lateness of the event loop", now.loop_lag_seconds),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+        yield _family("agentid_queue_depth", "Waiting keys", "lane", now.queue_depth)
+        yield _family(
+            "agentid_live_certificates", "Certificates in force", "tier", now.live_certificates
+        )
+        yield _family(
+            "agentid_certificate_expiry_seconds",
+            "Seconds until the first certificate of a tier expires",
+            "tier",
+            now.expiry_seconds,
+        )
+        yield _family("agentid_ledger_size", "Size of the ledger", "unit", now.ledger)
+        authorities = GaugeMetricFamily(
+            "agentid_authority_expiry_seconds",
+            "Seconds until an authority expires",
+            labels=["issuer", "role"],
+        )
+        for labels, seconds in now.authority_expiry_seconds.items():
+            authorities.add_metric(labels, seconds)
+        yield authorities
+
+
+def _family(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+class Metrics:
+    """All counters and histograms of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.issuances = Counter(
+            "agentid_issuances",
+            "Certificates issued, recorded and delivered",
+            ["door", "issuer", "cause"],
+            registry=self.registry,
+        )
+        self.failures = Counter(
+            "agentid_failures",
+            "Passes over an identity that did not come to their end, by condition reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.revocations = Counter(
+            "agentid_revocations",
+            "Serials revoked on the ledger, by RFC 5280 reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.api_writes = Counter(
+            "agentid_api_writes",
+            "Write requests to the API server by their outcome",
+            ["resource", "verb", "code"],
+            registry=self.registry,
+        )
+        self.queue_seconds = Histogram(
+            "agentid_queue_wait_seconds",
+            "How long a key waited before it was looked at",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.issue_seconds = Histogram(
+            "agentid_issue_seconds",
+            "From the beginning of a pass that issued to its written status",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "agentid_ledger_commit_seconds",
+            "How long a ledger commit took until it was durable",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.commit_records = Histogram(
+            "agentid_ledger_commit_records",
+            "Records in one ledger commit",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=self.registry,
+        )
+
+    def observe_state(self, source: SnapshotSource) -> None:
+        """Take the gauges from this source at every scrape."""
+        self.registry.register(_StateCollector(source))
+
+    def count_write(self, resource: str, verb: str, code: int) -> None:
+        """Count one write request; the hook that `agentid.kube.Client` calls."""
+        self.api_writes.labels(resource, verb, str(code)).inc()
+
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
