@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from agentid.api.conditions import (
     PENDING,
     REASON_MEANINGS,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
 from agentid.api.crd import crd_manifests, render_crds
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def test_status_defaults_to_pending(kind: str) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_kubectl_offers(  # noqa: PLR0913, PLR0917 (one row of the table)
+def test_what_kubectl_offers(
     kind: str, scope: str, short: str, columns: list[str], wide: list[str], selectable: list[str]
 ) -> None:
     """Scope, short name, category, columns and field selectors are the documented ones."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from agentid.api.duration import MAX_DURATION_LENGTH, format_duration, parse_duration
-from agentid.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agentid.api.duration import MAX_DURATION_LENGTH, format_duration, parse_duration
+from agentid.errors import InputError
 
 YEARS_292 = timedelta(days=292 * 365)
 """What CEL's duration can hold, rounded down."""

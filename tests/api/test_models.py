@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from agentid.api import (
     AgentClass,
     AgentIdentity,
@@ -16,7 +18,6 @@ from agentid.api import (
 )
 from agentid.identity import TrustDomain
 from agentid.pki.algorithm import KeyAlgorithm
-from pydantic import ValidationError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
 from agentid.api import AgentClass, AgentIdentity, AgentIssuer
 from agentid.api.permissions import MAX_COMPLIANCE, MAX_OPERATIONS, MAX_SYSTEMS
 from agentid.errors import SpecError

@@ -5,40 +5,41 @@ from __future__ import annotations
 from typing import Annotated
 
 import pytest
+
 from agentid.api.fields import Items, Prose
-from agentid.api.model import ApiModel
+from agentid.api.model import Model
 from agentid.api.schema import schema_of
 from agentid.errors import InternalError
 
 
-class Unbounded(ApiModel):
+class Unbounded(Model):
     """A model with a string of any length."""
 
     text: str
     """Text."""
 
 
-class Undescribed(ApiModel):
+class Undescribed(Model):
     """A model with a field that nobody explains."""
 
     text: Annotated[str, Prose(5)]
 
 
-class Unlimited(ApiModel):
+class Unlimited(Model):
     """A model with a list of any length."""
 
     texts: tuple[Annotated[str, Prose(5)], ...]
     """Texts."""
 
 
-class Odd(ApiModel):
+class Odd(Model):
     """A model with a type that has no schema."""
 
     number: float
     """Number."""
 
 
-class Good(ApiModel):
+class Good(Model):
     """A model that says everything."""
 
     texts: Annotated[tuple[Annotated[str, Prose(5)], ...], Items(3, minimum=1)]
@@ -57,7 +58,7 @@ class Good(ApiModel):
         pytest.param(Odd, r"Odd\.number is of a type that a schema cannot state", id="odd"),
     ],
 )
-def test_weak_models_are_refused(model: type[ApiModel], message: str) -> None:
+def test_weak_models_are_refused(model: type[Model], message: str) -> None:
     """A field without a bound or a description cannot reach a CRD."""
     with pytest.raises(InternalError, match=message):
         schema_of(model)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from agentid.api.violation import MAX_FOUND, Violation, listed, shown, summarize
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agentid.api.violation import MAX_FOUND, Violation, listed, shown, summarize
 
 
 def test_sentence_reads_as_the_style_guide_asks() -> None:

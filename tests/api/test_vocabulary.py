@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+
 from agentid.api import AccessPrivileges, DecisionAuthority, Lifespan, RiskExposure, Tier
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, StrictBool
 from agentid.api.agentclass_rules import CLASS_RULES
 from agentid.api.conditions import PENDING, Conditions
 from agentid.api.fields import Items, Number, Span
-from agentid.api.model import NAME_RULE, ApiModel, Resource
+from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import NamespacePattern, OperationName, Purpose, ResourceName
 from agentid.api.permissions import MAX_OPERATIONS, PermissionsSpec
 from agentid.api.rules import Rule, cel_string
@@ -54,7 +54,7 @@ Modes = Annotated[
 ]
 
 
-class RenewalSpec(ApiModel):
+class RenewalSpec(Model):
     """When a certificate is replaced."""
 
     renew_before: Annotated[timedelta, Span(timedelta(seconds=1), MAX_LIFETIME)] | None = None
@@ -63,7 +63,7 @@ class RenewalSpec(ApiModel):
     lifetime so far that this would be more than three quarters of it."""
 
 
-class RevocationSpec(ApiModel):
+class RevocationSpec(Model):
     """How a certificate is revoked."""
 
     grace_period: Annotated[timedelta, Span(timedelta(0), timedelta(hours=1))] = timedelta(
@@ -74,7 +74,7 @@ class RevocationSpec(ApiModel):
     Default 2m."""
 
 
-class Implications(ApiModel):
+class Implications(Model):
     """What holding an operation means for the classification, at the least."""
 
     access_privileges: AccessPrivileges = AccessPrivileges.READ_WRITE
@@ -86,7 +86,7 @@ class Implications(ApiModel):
     """Least risk exposure: Minimal, Limited, Significant or Severe. Default Minimal."""
 
 
-class ClassOperation(ApiModel):
+class ClassOperation(Model):
     """An operation that this class defines beside the ones that every class knows."""
 
     name: OperationName
@@ -106,14 +106,14 @@ class ClassOperation(ApiModel):
     )
 
 
-class ClassDelivery(ApiModel):
+class ClassDelivery(Model):
     """How certificates of this class may be delivered."""
 
     modes: Modes = tuple(DeliveryMode)
     """Allowed delivery modes: Secret, PodCertificate, CSI. Default: all of them."""
 
 
-class NamespacesSpec(ApiModel):
+class NamespacesSpec(Model):
     """Which namespaces may use the class."""
 
     names: Annotated[
@@ -131,7 +131,7 @@ class NamespacesSpec(ApiModel):
         )
 
 
-class TierRule(ApiModel):
+class TierRule(Model):
     """What this class asks of one tier beyond the tier's own limits."""
 
     lifetime: Lifetime | None = None
@@ -144,7 +144,7 @@ class TierRule(ApiModel):
     """Delivery modes allowed for the tier. Default: those of the class; Critical never Secret."""
 
 
-class TierRules(ApiModel):
+class TierRules(Model):
     """Stricter rules for each tier; no rule can be laxer than the tier's own limits."""
 
     model_config = ConfigDict(alias_generator=str.capitalize)
@@ -169,7 +169,7 @@ class TierRules(ApiModel):
         return by_tier[tier] or TierRule()
 
 
-class AgentClassSpec(ApiModel):
+class AgentClassSpec(Model):
     """The template and the ceiling."""
 
     issuer_name: ResourceName
@@ -209,7 +209,7 @@ class AgentClassSpec(ApiModel):
     rules: ClassVar = CLASS_RULES
 
 
-class AgentClassStatus(ApiModel):
+class AgentClassStatus(Model):
     """What the controller tells about a class."""
 
     observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None

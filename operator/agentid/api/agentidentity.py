@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool
 from agentid.api.agentclass import Lifetime
 from agentid.api.conditions import PENDING, Conditions
 from agentid.api.fields import Items, Number, Prose, Timestamp, parse_time
-from agentid.api.model import NAME_RULE, ApiModel, Resource
+from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import (
     Hex,
     Purpose,
@@ -53,14 +53,14 @@ __all__ = [
 SECRET_SUFFIX: Final = "-agentid"  # noqa: S105 (part of a name)
 
 
-class SubjectSpec(ApiModel):
+class SubjectSpec(Model):
     """Who the agent is inside the cluster."""
 
     service_account_name: ServiceAccountName
     """ServiceAccount of the same namespace that the agent's pods run as."""
 
 
-class ClassificationSpec(ApiModel):
+class ClassificationSpec(Model):
     """What the team declares about its agent: a floor, which the permissions can only raise."""
 
     access_privileges: AccessPrivileges | None = None
@@ -76,7 +76,7 @@ class ClassificationSpec(ApiModel):
     """How long the agent exists: Task, Session or Persistent. Default Task."""
 
 
-class DeliverySpec(ApiModel):
+class DeliverySpec(Model):
     """How the agent gets its certificate."""
 
     mode: DeliveryMode = DeliveryMode.SECRET
@@ -102,7 +102,7 @@ class DeliverySpec(ApiModel):
     )
 
 
-class AgentIdentitySpec(ApiModel):
+class AgentIdentitySpec(Model):
     """What the team asks for."""
 
     class_name: ResourceName
@@ -153,7 +153,7 @@ class AgentIdentitySpec(ApiModel):
     )
 
 
-class ClassificationStatus(ApiModel):
+class ClassificationStatus(Model):
     """How the agent was classified."""
 
     tier: Tier
@@ -164,7 +164,7 @@ class ClassificationStatus(ApiModel):
     """Why, in sentences: what was declared, what the permissions imply, what the tier changed."""
 
 
-class CertificateStatus(ApiModel):
+class CertificateStatus(Model):
     """The certificate that was delivered last."""
 
     serial: Hex
@@ -183,14 +183,14 @@ class CertificateStatus(ApiModel):
     """Algorithm of the agent's key."""
 
 
-class DeliveryStatus(ApiModel):
+class DeliveryStatus(Model):
     """Where the certificate was delivered."""
 
     secret_name: Shown | None = None
     """Name of the Secret, where there is one."""
 
 
-class AgentIdentityStatus(ApiModel):
+class AgentIdentityStatus(Model):
     """What the controller tells about an identity."""
 
     observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None

@@ -11,7 +11,7 @@ from pydantic import Field
 from agentid.api.conditions import PENDING, Conditions
 from agentid.api.duration import format_duration
 from agentid.api.fields import Items, Number, Span, Text, Timestamp
-from agentid.api.model import NAME_RULE, ApiModel, Resource
+from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import Hex, Shown
 from agentid.api.rules import Rule, Transition
 from agentid.identity import TrustDomain
@@ -30,7 +30,7 @@ __all__ = [
 _DAY: Final = timedelta(days=1)
 
 
-class BuiltinCa(ApiModel):
+class BuiltinCa(Model):
     """Authorities that agentid makes and keeps in a Secret of its own namespace."""
 
     root_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSAP384
@@ -59,7 +59,7 @@ class BuiltinCa(ApiModel):
     )
 
 
-class CaSpec(ApiModel):
+class CaSpec(Model):
     """The certificate authority; exactly one of its members is given."""
 
     builtin: BuiltinCa | None = None
@@ -77,7 +77,7 @@ class CaSpec(ApiModel):
     )
 
 
-class AgentIssuerSpec(ApiModel):
+class AgentIssuerSpec(Model):
     """What the platform asks of an issuer."""
 
     trust_domain: Annotated[
@@ -111,7 +111,7 @@ class AuthorityRole(StrEnum):
     ISSUING = "Issuing"
 
 
-class AuthorityStatus(ApiModel):
+class AuthorityStatus(Model):
     """One certificate of the issuer's own chain."""
 
     role: AuthorityRole
@@ -130,7 +130,7 @@ class AuthorityStatus(ApiModel):
     """Last second of validity."""
 
 
-class AgentIssuerStatus(ApiModel):
+class AgentIssuerStatus(Model):
     """What the controller tells about an issuer."""
 
     observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 from agentid.api.fields import Items, Number, Prose, Text, Timestamp
-from agentid.api.model import ApiModel
+from agentid.api.model import Model
 from agentid.api.violation import summarize
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ REASON_MEANINGS: Final = {
 """What each reason means and what to do, for the documentation and for `kubectl` users."""
 
 
-class Condition(ApiModel):
+class Condition(Model):
     """One observation, in the shape of metav1.Condition.
 
     Type and reason are plain strings: another controller may have added a condition of its own.

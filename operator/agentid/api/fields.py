@@ -7,7 +7,6 @@ it for its part of the schema. So a bound is written down once.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
@@ -296,10 +295,10 @@ class Items:
         return parsed
 
     def _refuse_duplicates(self, parsed: tuple[object, ...]) -> None:
-        seen: set[Hashable] = set()
+        seen: set[object] = set()
         for entry in parsed:
             key = tuple(getattr(entry, name) for name in self.keys) if self.keys else entry
-            if not isinstance(key, Hashable) or key in seen:
+            if key in seen:
                 twice = key[0] if isinstance(key, tuple) else key
                 raise fault(str(twice), "is listed twice", "remove one of the two")
             seen.add(key)

@@ -17,7 +17,7 @@ from agentid.errors import InternalError, SpecError
 __all__ = [
     "MAX_NAME_LENGTH",
     "NAME_RULE",
-    "ApiModel",
+    "Model",
     "ObjectMeta",
     "Resource",
     "api_name",
@@ -37,7 +37,7 @@ def api_name(python_name: str) -> str:
     return {"spiffe_id": "spiffeID"}.get(python_name) or to_camel(python_name)
 
 
-class ApiModel(BaseModel):
+class Model(BaseModel):
     """A frozen part of a resource.
 
     Fields that are not known are dropped, as the API server drops them: an operator that is older
@@ -72,7 +72,7 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-class ObjectMeta(ApiModel):
+class ObjectMeta(Model):
     """What the API server keeps about every object, as far as agentid looks at it."""
 
     name: str = ""
@@ -115,7 +115,7 @@ NAME_RULE: Final = Rule["Resource"](
 """Bounds the name of our kinds; namespace and name then fit into a SPIFFE ID as well."""
 
 
-class Resource(ApiModel):
+class Resource(Model):
     """A kind of the API; a subclass adds `spec` and `status`."""
 
     KIND: ClassVar[str]
@@ -153,10 +153,10 @@ class Resource(ApiModel):
             raise SpecError([each.sentence for each in violations_of(error)]) from error
 
     @classmethod
-    def _readable_status(cls, status: object) -> ApiModel:
+    def _readable_status(cls, status: object) -> Model:
         """Make of a stored status what can be read of it."""
         model = cls.model_fields["status"].annotation
-        if not (isinstance(model, type) and issubclass(model, ApiModel)):
+        if not (isinstance(model, type) and issubclass(model, Model)):
             msg = f"{cls.KIND}.status is not a model"
             raise InternalError(msg)
         if not isinstance(status, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from agentid.api.fields import Items
-from agentid.api.model import ApiModel
+from agentid.api.model import Model
 from agentid.api.names import (
     ClockTime,
     ComplianceTag,
@@ -36,7 +36,7 @@ MAX_COMPLIANCE = 32
 MAX_WINDOWS = 16
 
 
-class WindowSpec(ApiModel):
+class WindowSpec(Model):
     """A span of time that recurs every week."""
 
     days: Annotated[
@@ -62,7 +62,7 @@ class WindowSpec(ApiModel):
     )
 
 
-class ScheduleSpec(ApiModel):
+class ScheduleSpec(Model):
     """When permissions hold."""
 
     time_zone: ZoneName
@@ -75,7 +75,7 @@ class ScheduleSpec(ApiModel):
     """Weekly windows; the permissions hold inside any of them."""
 
 
-class PermissionsSpec(ApiModel):
+class PermissionsSpec(Model):
     """What an agent may do. Whatever is not listed is not granted."""
 
     systems: Annotated[

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rule", "Transition", "cel_string"]
 
-Model = TypeVar("Model")
+Subject = TypeVar("Subject")
 
 
 def cel_string(text: str) -> str:
@@ -23,9 +23,9 @@ def cel_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-# Not slotted: Python 3.11 cannot call Rule[Model](...) on a class that is frozen and slotted.
+# Not slotted: Python 3.11 cannot call Rule[Subject](...) on a class that is frozen and slotted.
 @dataclass(frozen=True)
-class Rule(Generic[Model]):
+class Rule(Generic[Subject]):
     """What has to hold between the fields of one object.
 
     Attributes:
@@ -41,7 +41,7 @@ class Rule(Generic[Model]):
     """
 
     field: str
-    found: Callable[[Model], str | None]
+    found: Callable[[Subject], str | None]
     allowed: str
     remedy: str
     cel: str

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from agentid.api.duration import format_duration
 from agentid.api.fields import Marker
-from agentid.api.model import ApiModel
+from agentid.api.model import Model
 from agentid.api.rules import Transition
 from agentid.errors import InternalError
 
@@ -29,7 +29,7 @@ __all__ = ["Schema", "field_schema", "schema_of"]
 Schema = dict[str, object]
 
 
-def schema_of(model: type[ApiModel]) -> Schema:
+def schema_of(model: type[Model]) -> Schema:
     """Describe a model, its fields in the order of their definition.
 
     Raises:
@@ -104,7 +104,7 @@ def _bare_schema(kind: object, where: str) -> Schema:
     if origin is tuple:
         return {"type": "array", "items": _type_schema(arguments[0], (), where)}
     if isinstance(kind, type):
-        if issubclass(kind, ApiModel):
+        if issubclass(kind, Model):
             return schema_of(kind)
         if issubclass(kind, StrEnum):
             return {"type": "string", "enum": [str(member) for member in kind]}
@@ -129,7 +129,7 @@ def _default(value: Any) -> object:  # noqa: ANN401 (a default may be of any typ
         # An empty list that is stored says nothing that its absence does not say.
         return None
     match value:
-        case ApiModel():
+        case Model():
             # Only what differs from the defaults of its own fields, which the API server adds.
             return value.model_dump(
                 mode="json", by_alias=True, exclude_defaults=True, exclude_none=True
