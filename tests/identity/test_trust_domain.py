@@ -83,7 +83,7 @@ def test_the_constructor_checks_as_well() -> None:
 def test_what_is_no_text_is_refused_by_its_type(text: object) -> None:
     """A value of another type, as JSON may hold one, is a refusal and no TypeError."""
     with pytest.raises(InputError, match=f"a value of type {type(text).__name__}"):
-        TrustDomain.parse(text)  # type: ignore[arg-type]
+        TrustDomain.parse(text)
 
 
 def test_the_id_of_a_trust_domain_has_no_path() -> None:

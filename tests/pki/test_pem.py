@@ -18,8 +18,11 @@ from agentid.pki.pem import (
 )
 
 
-@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5), st.booleans())
-def test_what_is_written_reads_back(ders: list[bytes], windows: bool) -> None:
+@given(
+    ders=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5),
+    windows=st.booleans(),
+)
+def test_what_is_written_reads_back(*, ders: list[bytes], windows: bool) -> None:
     """Any number of blocks, with either kind of line end and text around them."""
     pem = b"".join(b"subject=somebody\n" + certificate_pem(der) for der in ders) + b"\nthe end"
     if windows:

@@ -54,7 +54,7 @@ class SerialNumber:
         return cls(int.from_bytes(octets) & ((1 << 127) - 1) | 1 << 126)
 
     @classmethod
-    def parse(cls, text: str) -> SerialNumber:
+    def parse(cls, text: object) -> SerialNumber:
         """Read hexadecimal of even length, in either case, without `0x` and colons.
 
         Raises:

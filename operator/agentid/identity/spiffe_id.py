@@ -70,7 +70,7 @@ class SpiffeId:
             raise InputError(msg)
 
     @classmethod
-    def parse(cls, text: str) -> SpiffeId:
+    def parse(cls, text: object) -> SpiffeId:
         """Read a SPIFFE ID.
 
         Scheme and trust domain are lowered (they compare case-insensitively), the path is kept.
@@ -102,7 +102,7 @@ class SpiffeId:
         Raises:
             InputError: A part is not one path segment, or the whole is longer than 2048 bytes.
         """
-        parts = [("namespace", namespace), ("name", name)]
+        parts: list[tuple[str, object]] = [("namespace", namespace), ("name", name)]
         if pod_uid is not None:
             parts.append(("pod UID", pod_uid))
         for what, part in parts:

@@ -34,12 +34,8 @@ class TrustDomain:
         Raises:
             InputError: The name is not a lower-case trust domain name.
         """
-        if not isinstance(self.name, str) or not self.name:
-            msg = (
-                f"trust domain: found {quoted(self.name)}, but a name is required; "
-                "write one such as agents.example.org"
-            )
-            raise InputError(msg)
+        if not self.name:
+            raise InputError(_required(self.name))
         if len(self.name) > _MAX_BYTES:
             msg = (
                 f"trust domain: {quoted(self.name)} is longer than the {_MAX_BYTES} characters "
@@ -55,15 +51,18 @@ class TrustDomain:
             raise InputError(msg)
 
     @classmethod
-    def parse(cls, text: str) -> TrustDomain:
+    def parse(cls, text: object) -> TrustDomain:
         """Read a trust domain name, without `spiffe://`.
 
         Upper-case ASCII letters are lowered: trust domains compare case-insensitively.
 
         Raises:
-            InputError: The text is empty, longer than 255 characters, or holds other characters.
+            InputError: It is no text, is empty, is longer than 255 characters, or holds other
+                characters.
         """
-        return cls(_lower_ascii(text) if isinstance(text, str) else text)
+        if not isinstance(text, str):
+            raise InputError(_required(text))
+        return cls(_lower_ascii(text))
 
     def require_host_name(self) -> str:
         """The name, if it can stand as the host in a URI name constraint (RFC 5280 §4.2.1.10).
@@ -92,6 +91,13 @@ class TrustDomain:
     def __str__(self) -> str:
         """The bare name."""
         return self.name
+
+
+def _required(found: object) -> str:
+    return (
+        f"trust domain: found {quoted(found)}, but a name is required; "
+        "write one such as agents.example.org"
+    )
 
 
 def _lower_ascii(text: str) -> str:

@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from agentid.errors import InputError
-from agentid.identity import SpiffeId
+from agentid.identity import SerialNumber, SpiffeId
 from agentid.pki import svid
-from agentid.pki.boundary import LIBRARY_ERRORS, reading
+from agentid.pki.boundary import LIBRARY_ERRORS
 from agentid.pki.keys import check_public_key
-from agentid.pki.pem import MAX_BUNDLE_PEM_BYTES, MAX_CERTIFICATE_BYTES, read_blocks
-from agentid.pki.view import Oid, read_certificate
+from agentid.pki.parse import parse_certificate
+from agentid.pki.pem import MAX_BUNDLE_PEM_BYTES, read_blocks
+from agentid.pki.view import Oid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,20 +153,11 @@ def describe(pem_or_der: bytes) -> Description:
         ders = _from_pem(pem_or_der)
     else:
         ders = (pem_or_der,)
-    certificates = []
-    for at, der in enumerate(ders, start=1):
-        if len(der) > MAX_CERTIFICATE_BYTES:
-            msg = f"certificate {at}: {len(der)} bytes, at most {MAX_CERTIFICATE_BYTES} are read"
-            raise InputError(msg)
-        with reading(
-            f"certificate {at}: it does not parse as X.509 in PEM or DER; give the contents of a "
-            "file such as tls.crt"
-        ):
-            certificates.append(x509.load_der_x509_certificate(der))
-    described = tuple(
-        _describe_one(f"certificate {at}", certificate)
-        for at, certificate in enumerate(certificates, start=1)
-    )
+    parsed = [
+        parse_certificate(der, what=f"certificate {at}") for at, der in enumerate(ders, start=1)
+    ]
+    described = tuple(_describe_one(certificate, view) for certificate, view in parsed)
+    certificates = [certificate for certificate, _ in parsed]
     return Description(described, tuple(_chain_faults(certificates, described)))
 
 
@@ -184,44 +176,40 @@ def _from_pem(data: bytes) -> tuple[bytes, ...]:
     return tuple(block.der for block in blocks)
 
 
-def _describe_one(what: str, certificate: x509.Certificate) -> CertificateDescription:
+def _describe_one(certificate: x509.Certificate, view: CertificateView) -> CertificateDescription:
     der = certificate.public_bytes(Encoding.DER)
-    with reading(
-        f"{what}: a field of it does not parse; it is altered, or made by faulty software"
-    ):
-        view = read_certificate(der)
-        role = "authority" if svid.is_authority(view) else "leaf"
-        spiffe_id = _spiffe_id(view)
-        agent = spiffe_id.agent if spiffe_id else None
-        authority_key = view.authority_key_identifier
-        authority_key_id = authority_key.key_identifier if authority_key else None
-        key_id = view.subject_key_identifier
-        return CertificateDescription(
-            role=role,
-            spiffe_id=str(spiffe_id) if spiffe_id else None,
-            namespace=agent.namespace if agent else None,
-            agent=agent.name if agent else None,
-            pod_uid=agent.pod_uid if agent else None,
-            subject=_printable(certificate.subject.rfc4514_string()),
-            issuer=_printable(certificate.issuer.rfc4514_string()),
-            serial=_hex(view.tbs.serial_number),
-            not_before=view.not_before,
-            not_after=view.not_after,
-            key=_key(certificate),
-            signature=_signature(certificate),
-            key_usage=view.key_usage or (),
-            extended_key_usage=tuple(
-                _PURPOSE_NAMES.get(oid, oid) for oid in view.extended_key_usage or ()
-            ),
-            policies=_policies(view),
-            permitted_hosts=_permitted_hosts(certificate),
-            revocation_uris=tuple(_revocation_uris(certificate)),
-            no_rev_avail=Oid.NO_REV_AVAIL in view.extensions,
-            subject_key_id=key_id.hex() if key_id else None,
-            authority_key_id=authority_key_id.hex() if authority_key_id else None,
-            fingerprint=sha256(der).hexdigest(),
-            faults=_profile_faults(view, certificate, role),
-        )
+    role = "authority" if svid.is_authority(view) else "leaf"
+    spiffe_id = _spiffe_id(view)
+    agent = spiffe_id.agent if spiffe_id else None
+    authority_key = view.authority_key_identifier
+    authority_key_id = authority_key.key_identifier if authority_key else None
+    key_id = view.subject_key_identifier
+    return CertificateDescription(
+        role=role,
+        spiffe_id=str(spiffe_id) if spiffe_id else None,
+        namespace=agent.namespace if agent else None,
+        agent=agent.name if agent else None,
+        pod_uid=agent.pod_uid if agent else None,
+        subject=_printable(certificate.subject.rfc4514_string()),
+        issuer=_printable(certificate.issuer.rfc4514_string()),
+        serial=str(SerialNumber(view.tbs.serial_number)),
+        not_before=view.not_before,
+        not_after=view.not_after,
+        key=_key(certificate),
+        signature=_signature(certificate),
+        key_usage=view.key_usage or (),
+        extended_key_usage=tuple(
+            _PURPOSE_NAMES.get(oid, oid) for oid in view.extended_key_usage or ()
+        ),
+        policies=_policies(view),
+        permitted_hosts=_permitted_hosts(certificate),
+        revocation_uris=tuple(_revocation_uris(certificate)),
+        no_rev_avail=Oid.NO_REV_AVAIL in view.extensions,
+        subject_key_id=key_id.hex() if key_id else None,
+        authority_key_id=authority_key_id.hex() if authority_key_id else None,
+        fingerprint=sha256(der).hexdigest(),
+        faults=_profile_faults(view, certificate, role),
+    )
 
 
 def _profile_faults(
@@ -327,12 +315,6 @@ def _key(certificate: x509.Certificate) -> str:
 def _signature(certificate: x509.Certificate) -> str:
     oid = certificate.signature_algorithm_oid
     return _SIGNATURE_NAMES.get(oid.dotted_string, oid.dotted_string)
-
-
-def _hex(number: int) -> str:
-    """Lower-case hexadecimal of even length, also of numbers that no serial should be."""
-    text = format(abs(number), "x")
-    return ("-" if number < 0 else "") + ("0" if len(text) % 2 else "") + text
 
 
 def _printable(text: str) -> str:

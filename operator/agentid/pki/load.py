@@ -12,14 +12,10 @@ from agentid.identity import Validity
 from agentid.identity.quoting import quoted
 from agentid.pki import svid
 from agentid.pki.authority import Authority
-from agentid.pki.boundary import LIBRARY_ERRORS, reading
+from agentid.pki.boundary import LIBRARY_ERRORS
 from agentid.pki.keys import check_public_key, load_private_key
-from agentid.pki.pem import (
-    MAX_CERTIFICATE_BYTES,
-    MAX_CHAIN_CERTIFICATES,
-    MAX_CHAIN_PEM_BYTES,
-    read_blocks,
-)
+from agentid.pki.parse import parse_certificate
+from agentid.pki.pem import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_PEM_BYTES, read_blocks
 from agentid.pki.signer import LocalSigner
 from agentid.pki.view import read_certificate
 
@@ -57,7 +53,7 @@ _STRONG_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _RESTORE: Final = "restore it from a backup"
 
 
-def load_authority(  # noqa: PLR0913 - the four files of an authority, and what they are held to
+def load_authority(
     *,
     chain_pem: bytes | None,
     key_pem: bytes | None,
@@ -133,17 +129,7 @@ def read_certificates(data: bytes, *, what: str, limit: int, most: int) -> list[
         if block.label != "CERTIFICATE":
             msg = f"{position}: found PEM {block.label}, wanted CERTIFICATE; remove it"
             raise InputError(msg)
-        if len(block.der) > MAX_CERTIFICATE_BYTES:
-            msg = f"{position}: {len(block.der)} bytes, at most {MAX_CERTIFICATE_BYTES} are read"
-            raise InputError(msg)
-        with reading(
-            f"{position}: the certificate does not parse, so it is cut short or altered; {_RESTORE}"
-        ):
-            certificate = x509.load_der_x509_certificate(block.der)
-            # The library reads these when they are asked for; ask where a refusal has a name.
-            _ = certificate.extensions, certificate.subject, certificate.issuer
-            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        certificates.append(certificate)
+        certificates.append(parse_certificate(block.der, what=position)[0])
     return certificates
 
 

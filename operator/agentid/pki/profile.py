@@ -75,11 +75,14 @@ def _check_policy_oid(text: str) -> None:
     if len(text) > _MAX_OID_CHARACTERS:
         msg = f"policy OID: {quoted(text)} is longer than {_MAX_OID_CHARACTERS} characters"
         raise InputError(msg)
-    with reading(
+    refusal = (
         f"policy OID: {quoted(text)} is not an object identifier; write dotted numbers such as "
         "1.3.6.1.4.1.99999.1"
-    ):
+    )
+    with reading(refusal):
         oid = x509.ObjectIdentifier(text)
+    if oid.dotted_string != text:  # the library takes leading zeros
+        raise InputError(refusal)
     if oid == CertificatePoliciesOID.ANY_POLICY:
         msg = "policy OID: anyPolicy says nothing of a leaf; write the OID of the class"
         raise InputError(msg)

@@ -66,7 +66,7 @@ class Extension:
     """`Extension` (RFC 5280 §4.1): `value` is the DER inside the OCTET STRING."""
 
     oid: ObjectIdentifier
-    critical: Annotated[bool, asn1.Default(False)]
+    critical: Annotated[bool, asn1.Default(value=False)]
     value: bytes
 
 
@@ -98,7 +98,7 @@ class AttributeTypeAndValue:
 class BasicConstraints:
     """`BasicConstraints` (RFC 5280 §4.2.1.9)."""
 
-    ca: Annotated[bool, asn1.Default(False)]
+    ca: Annotated[bool, asn1.Default(value=False)]
     path_length: int | None
 
 

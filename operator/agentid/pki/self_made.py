@@ -131,7 +131,7 @@ def make_intermediate(
     return CertifiedKey(_sign(builder, root.private_key), private_key)
 
 
-def _builder(  # noqa: PLR0913 - one argument per field of the certificate
+def _builder(
     trust_domain: TrustDomain,
     private_key: PrivateKey,
     validity: Validity,

@@ -175,7 +175,7 @@ class ThrowawayCA:
         """The SPIFFE ID of an agent in this trust domain."""
         return SpiffeId.for_agent(self.trust_domain, namespace, name)
 
-    def profile(  # noqa: PLR0913 - each is one field of the leaf that a test may want different
+    def profile(
         self,
         name: str = "invoice-reader",
         *,
