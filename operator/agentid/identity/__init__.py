@@ -1,4 +1,4 @@
-"""Values that name things: trust domains, SPIFFE IDs, serial numbers, validity periods.
+"""Values that name things: trust domains, SPIFFE IDs, serials, validity periods, reasons.
 
 Each is a frozen value made by a parser that returns a valid value or raises `InputError`, so a
 function that takes one has nothing left to check. Cryptography, certificates and Kubernetes are
@@ -7,6 +7,7 @@ left to others.
 
 from __future__ import annotations
 
+from agentid.identity.revocation import RevocationReason
 from agentid.identity.serial import SerialNumber
 from agentid.identity.spiffe_id import MAX_SPIFFE_ID_BYTES, AgentPath, SpiffeId
 from agentid.identity.trust_domain import TrustDomain
@@ -15,6 +16,7 @@ from agentid.identity.validity import Validity
 __all__ = [
     "MAX_SPIFFE_ID_BYTES",
     "AgentPath",
+    "RevocationReason",
     "SerialNumber",
     "SpiffeId",
     "TrustDomain",

@@ -6,6 +6,7 @@ deterministically, so with the default algorithm every byte repeats. Nothing her
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha512
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from agentid.errors import UnavailableError
 from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
 from agentid.pki import (
     Authority,
@@ -33,11 +35,11 @@ from agentid.pki import (
 from agentid.pki.load import ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agentid.pki import X509Bundle
 
-__all__ = ["NOON", "Issued", "LeafParts", "ThrowawayCA"]
+__all__ = ["NOON", "Issued", "LeafParts", "MemoryAuthorityStore", "ThrowawayCA"]
 
 NOON: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 """The present of tests; `ManualClock` starts there as well."""
@@ -243,3 +245,60 @@ class ThrowawayCA:
     def __repr__(self) -> str:
         """The trust domain."""
         return f"ThrowawayCA({self.trust_domain})"
+
+
+class MemoryAuthorityStore:
+    """An `AuthorityStore` in memory, with switches to fail and to lose races.
+
+    Attributes:
+        data: What is stored.
+        calls: `read` and `create` in the order in which they came.
+        fail_read: `read` raises UnavailableError.
+        fail_before_write: `create` raises it and has stored nothing.
+        fail_after_write: `create` raises it and has stored everything.
+        rivals: Files that somebody else stores just before the next `create`, one per call.
+        vanishing: Whatever is found stored at `create` is deleted again right after.
+    """
+
+    def __init__(self, data: Mapping[str, bytes] | None = None) -> None:
+        """Begin with these files, or with none."""
+        self.data: dict[str, bytes] | None = None if data is None else dict(data)
+        self.calls: list[str] = []
+        self.fail_read = False
+        self.fail_before_write = False
+        self.fail_after_write = False
+        self.rivals: list[Mapping[str, bytes]] = []
+        self.vanishing = False
+
+    async def read(self) -> Mapping[str, bytes] | None:
+        """The files, unless switched to fail."""
+        self.calls.append("read")
+        await asyncio.sleep(0)
+        if self.fail_read:
+            message = "the store is away"
+            raise UnavailableError(message)
+        return None if self.data is None else dict(self.data)
+
+    async def create(self, data: Mapping[str, bytes]) -> bool:
+        """Store the files if there are none, unless switched to fail."""
+        self.calls.append("create")
+        await asyncio.sleep(0)
+        if self.fail_before_write:
+            message = "the store did not answer"
+            raise UnavailableError(message)
+        if self.rivals:
+            self.data = dict(self.rivals.pop(0))
+        if self.data is not None:
+            if self.vanishing:
+                self.data = None
+            return False
+        self.data = dict(data)
+        if self.fail_after_write:
+            message = "the answer of the store was lost"
+            raise UnavailableError(message)
+        return True
+
+    def __repr__(self) -> str:
+        """The names of the files; their contents may be private keys."""
+        names = "nothing" if self.data is None else ", ".join(sorted(self.data))
+        return f"MemoryAuthorityStore({names})"
