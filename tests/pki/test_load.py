@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 TD = TrustDomain.parse("example.org")
 CA = ThrowawayCA()
+CHAIN_DAY = Validity.of(NOON, timedelta(days=1), timedelta(0))
 OTHER = ThrowawayCA(seed="other")
 Files = dict[str, bytes]
 Extension = tuple[x509.ExtensionType, bool]
@@ -78,6 +79,14 @@ def test_the_key_of_the_root_may_be_kept_elsewhere() -> None:
     files = CA.files
     del files["root.key"]
     assert load(files).root == CA.root.certificate
+
+
+def test_a_longer_chain_loads() -> None:
+    """Two intermediates, both constrained to the trust domain, the lower one issuing."""
+    files = CA.files | chain_under(x509.UniformResourceIdentifier("example.org"))
+    authority = load(files)
+    assert len(authority.chain) == 2
+    assert authority.chain_pem == files["issuing.crt"]
 
 
 def tampered(pem: bytes) -> bytes:
@@ -162,6 +171,34 @@ def constrain_elsewhere(old: Extension) -> Extension:
     return old
 
 
+def exclude_ours(old: Extension) -> Extension:
+    """Permit and exclude the trust domain at once."""
+    if isinstance(old[0], x509.NameConstraints):
+        host = x509.UniformResourceIdentifier("example.org")
+        return x509.NameConstraints([host], [host]), True
+    return old
+
+
+def chain_under(permitted: x509.GeneralName) -> Files:
+    """A good intermediate beneath another one that is constrained otherwise."""
+
+    def widen(old: Extension) -> Extension:
+        if isinstance(old[0], x509.BasicConstraints):
+            return x509.BasicConstraints(ca=True, path_length=1), True
+        if isinstance(old[0], x509.NameConstraints):
+            return x509.NameConstraints([permitted], None), True
+        return old
+
+    above = CertifiedKey(
+        x509.load_pem_x509_certificate(built(change=widen)), CA.intermediate.private_key
+    )
+    below = make_intermediate(above, TD, CA.key("below"), CHAIN_DAY, CA.serial())
+    return {
+        "issuing.crt": below.certificate_pem + above.certificate_pem,
+        "issuing.key": below.private_key_pem,
+    }
+
+
 LEAF = CA.issue().leaf
 LEAF_PEM = LEAF.certificate.public_bytes(Encoding.PEM)
 GOOD = CA.files["issuing.crt"]
@@ -229,6 +266,21 @@ FAULTS = [
         {"issuing.crt": CA.files["root.crt"], "issuing.key": CA.files["root.key"]},
         "issuing.crt: it is the root itself; let the root sign an intermediate",
         id="root-as-issuing",
+    ),
+    pytest.param(
+        {"issuing.crt": GOOD + CA.files["root.crt"]},
+        "issuing.crt, certificate 2: it is the root, which root.crt holds already; remove it",
+        id="root-in-chain",
+    ),
+    pytest.param(
+        {"issuing.crt": built(change=exclude_ours)},
+        "nameConstraints: the URI host example.org is excluded",
+        id="constraint-excludes",
+    ),
+    pytest.param(
+        chain_under(x509.UniformResourceIdentifier("evil.org")),
+        'issuing.crt, certificate 2: nameConstraints: it is constrained to the URI host "evil.org"',
+        id="constraint-above-foreign",
     ),
     pytest.param(chain_of_two(), "path length is 0, and 1 authorities are below", id="path-length"),
     pytest.param(

@@ -88,9 +88,9 @@ class Leaf:
 
 
 class PreparedLeaf:
-    """A leaf that has passed the lint and waits for its one signature."""
+    """A leaf that has passed the lint and waits for its one signature; it cannot be changed."""
 
-    __slots__ = ("_authority", "profile", "serial", "tbs")
+    __slots__ = ("_authority", "_profile", "_serial", "_tbs", "_waiting")
 
     def __init__(
         self, profile: LeafProfile, serial: SerialNumber, tbs: bytes, authority: Authority
@@ -103,29 +103,45 @@ class PreparedLeaf:
             tbs: The TBSCertificate in DER, as linted and as it will be signed.
             authority: Who may sign it.
         """
-        self.profile = profile
-        self.serial = serial
-        self.tbs = tbs
-        self._authority: Authority | None = authority
+        self._profile = profile
+        self._serial = serial
+        self._tbs = tbs
+        self._authority = authority
+        self._waiting = [tbs]
+
+    @property
+    def profile(self) -> LeafProfile:
+        """What it says."""
+        return self._profile
+
+    @property
+    def serial(self) -> SerialNumber:
+        """Its serial number."""
+        return self._serial
+
+    @property
+    def tbs(self) -> bytes:
+        """The TBSCertificate in DER."""
+        return self._tbs
 
     def take(self, authority: Authority) -> bytes:
-        """Hand out the bytes to sign, once.
+        """Hand out the bytes to sign, once, also when threads ask at the same time.
 
         Raises:
             InternalError: They were handed out before, or were prepared for another authority.
         """
-        if self._authority is None:
-            msg = f"the leaf {self.serial} was signed already; a serial is never signed twice"
-            raise InternalError(msg)
         if self._authority is not authority:
-            msg = f"the leaf {self.serial} was prepared for another authority; prepare it again"
+            msg = f"the leaf {self._serial} was prepared for another authority; prepare it again"
             raise InternalError(msg)
-        self._authority = None
-        return self.tbs
+        try:
+            return self._waiting.pop()  # of several threads, one gets it
+        except IndexError as error:
+            msg = f"the leaf {self._serial} was signed already; a serial is never signed twice"
+            raise InternalError(msg) from error
 
     def __repr__(self) -> str:
         """What identifies it."""
-        return f"PreparedLeaf({self.profile.spiffe_id}, serial={self.serial})"
+        return f"PreparedLeaf({self._profile.spiffe_id}, serial={self._serial})"
 
 
 def prepare(
@@ -180,7 +196,10 @@ def prepare(
         issuer_validity=authority.validity,
     )
     if faults := lint.faults(tbs, expected):
-        msg = f"the leaf for {profile.spiffe_id} fails the lint: {'; '.join(faults)}"
+        msg = (
+            f"the leaf for {profile.spiffe_id} of class {profile.class_name} fails the lint: "
+            f"{'; '.join(faults)}"
+        )
         raise InternalError(msg)
     return PreparedLeaf(profile, serial, tbs, authority)
 

@@ -99,9 +99,8 @@ def load_authority(
     if chain and roots:
         faults.extend(_chain_faults(named))
     if chain:
-        what = named[0][0]
-        faults.extend(f"{what}: {fault}" for fault in _constraint_faults(chain[0], trust_domain))
-        faults.extend(_key_faults(ISSUING_KEY, key, what, chain[0]))
+        faults.extend(_constraint_faults(named[: len(chain)], trust_domain))
+        faults.extend(_key_faults(ISSUING_KEY, key, named[0][0], chain[0]))
     if roots:
         faults.extend(_key_faults(ROOT_KEY, root_key, ROOT_CERTIFICATE, roots[0]))
     if not faults and key is not None:
@@ -196,12 +195,17 @@ def _own_faults(
 
 def _chain_faults(named: list[tuple[str, x509.Certificate]]) -> Iterator[str]:
     """What is wrong between each certificate and the next; the last is the root."""
-    if len(named) > 1 and named[0][1] == named[-1][1]:
+    root = named[-1][1]
+    if named[0][1] == root:
         yield (
             f"{named[0][0]}: it is the root itself; let the root sign an intermediate, "
             "and give that one"
         )
         return
+    for what, certificate in named[1:-1]:
+        if certificate == root:
+            yield f"{what}: it is the root, which {ROOT_CERTIFICATE} holds already; remove it"
+            return
     for below, (what, certificate) in enumerate(named):
         is_root = below == len(named) - 1
         above, parent = named[below] if is_root else named[below + 1]
@@ -222,29 +226,46 @@ def _chain_faults(named: list[tuple[str, x509.Certificate]]) -> Iterator[str]:
             yield f"{what}: its path length is {path_length}, and {below} authorities are below it"
 
 
-def _constraint_faults(issuing: x509.Certificate, trust_domain: TrustDomain) -> Iterator[str]:
-    """RFC 5280 §4.2.1.10: the issuing certificate is held to the trust domain by name."""
-    constraints = _extension(issuing, x509.NameConstraints)
-    hosts = (
-        []
-        if constraints is None
-        else [
-            name.value
-            for name in constraints.permitted_subtrees or ()
-            if isinstance(name, x509.UniformResourceIdentifier)
-        ]
-    )
-    if not hosts:
-        yield (
-            "nameConstraints: no URI is permitted; constrain it to the URI host "
-            f"{trust_domain.name}"
+def _constraint_faults(
+    named: list[tuple[str, x509.Certificate]], trust_domain: TrustDomain
+) -> Iterator[str]:
+    """RFC 5280 §4.2.1.10: each certificate allows the trust domain, the issuing one nothing else.
+
+    Only URIs are looked at. The first certificate is the issuing one.
+    """
+    for at, (what, certificate) in enumerate(named):
+        constraints = _extension(certificate, x509.NameConstraints)
+        permitted = _uri_hosts(constraints.permitted_subtrees if constraints else None)
+        excluded = _uri_hosts(constraints.excluded_subtrees if constraints else None)
+        if at == 0 and not permitted:
+            yield (
+                f"{what}: nameConstraints: no URI is permitted; constrain it to the URI host "
+                f"{trust_domain}"
+            )
+        wrong = (
+            permitted != [trust_domain.name] if at == 0 else not _covers(permitted, trust_domain)
         )
-    elif hosts != [trust_domain.name]:
-        found = ", ".join(quoted(host) for host in hosts)
-        yield (
-            f"nameConstraints: it is constrained to the URI host {found}, but serves the trust "
-            f"domain {trust_domain}; give the authority of this trust domain"
-        )
+        if permitted and wrong:
+            found = ", ".join(map(quoted, permitted))
+            yield (
+                f"{what}: nameConstraints: it is constrained to the URI host {found}, but serves "
+                f"the trust domain {trust_domain}; give the authority of this trust domain"
+            )
+        if _covers(excluded, trust_domain):
+            yield (
+                f"{what}: nameConstraints: the URI host {trust_domain} is excluded; give the "
+                "authority of this trust domain"
+            )
+
+
+def _uri_hosts(names: list[x509.GeneralName] | None) -> list[str]:
+    return [name.value for name in names or () if isinstance(name, x509.UniformResourceIdentifier)]
+
+
+def _covers(hosts: list[str], trust_domain: TrustDomain) -> bool:
+    """Whether one of the hosts is the trust domain, or `.` and a domain that it is beneath."""
+    name = trust_domain.name
+    return any(name == host or (host[:1] == "." and name.endswith(host)) for host in hosts)
 
 
 def _key_faults(
