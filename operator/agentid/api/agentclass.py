@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StrictBool
 
 from agentid.api.agentclass_rules import CLASS_RULES
 from agentid.api.conditions import PENDING, Conditions
-from agentid.api.fields import Items, Number, Span
+from agentid.api.fields import Generation, Items, Number, Span
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import NamespacePattern, OperationName, Purpose, ResourceName
 from agentid.api.permissions import MAX_OPERATIONS, PermissionsSpec
@@ -212,7 +212,7 @@ class AgentClassSpec(Model):
 class AgentClassStatus(Model):
     """What the controller tells about a class."""
 
-    observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None
+    observed_generation: Generation | None = None
     """The metadata.generation that this status judges."""
     conditions: Conditions = ()
     """Ready, Reconciling and Stalled, each with reason and message."""

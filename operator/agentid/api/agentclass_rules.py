@@ -108,7 +108,7 @@ def _delivery_rule(tier: Tier) -> Rule[AgentClassSpec]:
         "be stricter",
         remedy="remove it",
         cel=f"!has(self.tiers.{tier}) || !has({path}) || {path}.all(m, {within})",
-        cel_found=f"""'"' + {path}.filter(m, !({within})).join(', ') + '"'""",
+        cel_found=f"""'"' + {path}.filter(m, !({within}))[0] + '"'""",
     )
 
 
@@ -136,7 +136,7 @@ CLASS_RULES: Final[tuple[Rule[Any], ...]] = (
         allowed="is neither an operation that every class knows nor defined in spec.operations",
         remedy="define it there with what it implies, or remove it",
         cel=f"!has(self.permissions.operations) || self.permissions.operations.all(o, {_IS_KNOWN})",
-        cel_found=f"'\"' + self.permissions.operations.filter(o, !{_IS_KNOWN}).join(', ') + '\"'",
+        cel_found=f"'\"' + self.permissions.operations.filter(o, !{_IS_KNOWN})[0] + '\"'",
     ),
     *_tier_rules(),
 )

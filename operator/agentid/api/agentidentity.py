@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool
 
 from agentid.api.agentclass import Lifetime
 from agentid.api.conditions import PENDING, Conditions
-from agentid.api.fields import Items, Number, Prose, Timestamp, parse_time
+from agentid.api.fields import Generation, Items, Number, Prose, Timestamp, parse_time
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import (
     Hex,
@@ -193,7 +193,7 @@ class DeliveryStatus(Model):
 class AgentIdentityStatus(Model):
     """What the controller tells about an identity."""
 
-    observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None
+    observed_generation: Generation | None = None
     """The metadata.generation that this status judges."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled and Suspended, each with reason and message."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agentid.api.conditions import PENDING, Conditions
 from agentid.api.duration import format_duration
-from agentid.api.fields import Items, Number, Span, Text, Timestamp
+from agentid.api.fields import Generation, Items, Span, Text, Timestamp
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import Hex, Shown
 from agentid.api.rules import Rule, Transition
@@ -133,7 +133,7 @@ class AuthorityStatus(Model):
 class AgentIssuerStatus(Model):
     """What the controller tells about an issuer."""
 
-    observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None
+    observed_generation: Generation | None = None
     """The metadata.generation that this status judges."""
     conditions: Conditions = ()
     """Ready, Reconciling and Stalled, each with reason and message."""

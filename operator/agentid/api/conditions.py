@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
-from agentid.api.fields import Items, Number, Prose, Text, Timestamp
+from agentid.api.fields import Generation, Items, Prose, Text, Timestamp
 from agentid.api.model import Model
 from agentid.api.violation import summarize
 
@@ -138,7 +138,7 @@ class Condition(Model):
     """What is observed: Ready, Reconciling, Stalled or Suspended."""
     status: ConditionStatus
     """Whether it holds: True, False or Unknown."""
-    observed_generation: Annotated[int, Number(0, 2**63 - 1)] | None = None
+    observed_generation: Generation | None = None
     """The metadata.generation of the spec that was judged; absent before the first look."""
     last_transition_time: Timestamp
     """When `status` last changed."""

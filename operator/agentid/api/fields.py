@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAULT",
+    "Generation",
     "Instant",
     "Items",
     "Marker",
@@ -312,6 +313,11 @@ class Items:
         if self.keys:
             bounds["x-kubernetes-list-map-keys"] = list(self.keys)
         return bounds
+
+
+Generation = Annotated[int, Number(0, 2**53 - 1)]
+"""A metadata.generation. The bounds of a schema are floating point numbers: beyond 2^53 the API
+server would hold another number than the file does, and every apply would find a difference."""
 
 
 def parse_time(text: str) -> datetime:

@@ -1,6 +1,7 @@
 """Rules between fields, each stated once: as Python for the parser, as CEL for the API server.
 
-The Python side is the authority. `tests/api/test_rules.py` holds that both say the same words.
+The Python side is the authority. `tests/api/data/refused.yaml` is held against both, the parser
+and a real API server, which have to refuse the same in the same words.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class Rule(Generic[Subject]):
         allowed: As in `Violation`.
         remedy: As in `Violation`.
         cel: The same condition in CEL over `self`; true if the rule holds.
-        cel_found: What `found` returns, as a CEL expression of type string; evaluated only where
-            the rule is broken. Empty if the message can do without.
+        cel_found: What `found` returns, or the first of it, as a CEL expression of type string;
+            evaluated only where the rule is broken. Never a join: the API server cannot bound its
+            cost. Empty if the message can do without.
         blames_field: Whether the API server can blame `field`. It cannot for metadata, of which
             a schema states nothing: then the message has to name it.
     """
