@@ -11,7 +11,6 @@ when there are newer credentials. A write that got no answer may have been carri
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentid.errors import InputError, UnavailableError, WatchExpiredError
@@ -30,6 +29,7 @@ from agentid.kube.resources import EVERYTHING, Selector
 from agentid.kube.transport import JSON, Request, Transport, WriteHook, decode
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -280,7 +280,7 @@ class Client:
         """Replace an object's status; the cheapest way to write one. Raises what `replace` does."""
         return await self.replace(resource, body, subresource="status", dry_run=dry_run)
 
-    async def patch_json(  # noqa: PLR0913 - what the request consists of
+    async def patch_json(
         self,
         resource: Resource,
         name: str,
@@ -302,7 +302,7 @@ class Client:
         query = self._query(dry_run=dry_run)
         return await self._object(Request(call, "PATCH", path, query, operations, _JSON_PATCH))
 
-    async def patch_merge(  # noqa: PLR0913 - what the request consists of
+    async def patch_merge(
         self,
         resource: Resource,
         name: str,
@@ -326,7 +326,7 @@ class Client:
         query = self._query(dry_run=dry_run)
         return await self._object(Request(call, "PATCH", path, query, patch, _MERGE_PATCH))
 
-    async def delete(  # noqa: PLR0913 - what the request consists of
+    async def delete(
         self,
         resource: Resource,
         name: str,

@@ -1,0 +1,177 @@
+"""What is there now and what changes, of one kind, for ever.
+
+Nothing is cached but which objects are known, and in which version: about 300 bytes for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from agentid.errors import AgentIdError, UnavailableError, WatchExpiredError
+from agentid.kube.objects import EventType, JsonObject, ObjectKey, resource_version_of, uid_of
+from agentid.kube.queue import Backoff
+from agentid.kube.resources import EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from agentid.clock import Clock
+    from agentid.kube.client import Client
+    from agentid.kube.resources import Resource, Selector
+
+__all__ = ["Change", "ChangeType", "reflect"]
+
+_SETTLED_AFTER: Final = 10.0
+"""Seconds a watch has to last for the outages before it to be forgotten."""
+
+
+class ChangeType(StrEnum):
+    """What is reported."""
+
+    ADDED = "Added"
+    MODIFIED = "Modified"
+    DELETED = "Deleted"
+    SYNCED = "Synced"
+    """Everything there is was reported; comes after each list, the first and any later one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change.
+
+    Attributes:
+        type: What happened.
+        key: Which object; None when SYNCED.
+        object: The object after it. When DELETED: the object before it, or, when its deletion was
+            found by listing again, nothing but `metadata.namespace`, `name` and `uid`. Empty when
+            SYNCED.
+    """
+
+    type: ChangeType
+    key: ObjectKey | None
+    object: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    uid: str
+    version: str
+
+
+async def reflect(
+    client: Client,
+    resource: Resource,
+    namespace: str | None = None,
+    *,
+    clock: Clock,
+    random: Callable[[], float],
+    selector: Selector = EVERYTHING,
+    on_outage: Callable[[AgentIdError, float], None] | None = None,
+) -> AsyncIterator[Change]:
+    """Yield all objects as ADDED, then SYNCED, then every change; without end.
+
+    A watch that ends is taken up where it was. When the API server has forgotten that moment, the
+    kind is listed again, and only what differs is yielded: no change is lost, though several of one
+    object may show as one. An object that was deleted and made anew meanwhile shows as DELETED and
+    ADDED. While the API server is away, it is tried again with growing waits.
+
+    Args:
+        client: The API server.
+        resource: The kind.
+        namespace: Where; by default everywhere.
+        clock: For waits.
+        random: A number in [0, 1) at each call.
+        selector: Which objects; one that stops matching shows as DELETED.
+        on_outage: Told about every failure, and the seconds until the next try.
+
+    Raises:
+        ForbiddenError: We may not list or watch this.
+        NotFoundError: There is no such kind.
+    """
+    reflection = _Reflection(client, resource, namespace, selector)
+    waits = Backoff()
+    failures = 0
+    while True:
+        began = clock.monotonic()
+        trouble: UnavailableError | WatchExpiredError | None = None
+        try:
+            async for change in reflection.follow():
+                yield change
+        except (UnavailableError, WatchExpiredError) as error:
+            trouble = error
+        if clock.monotonic() - began >= _SETTLED_AFTER:
+            failures = 0
+            if not isinstance(trouble, UnavailableError):
+                continue  # every watch ends some time, and one may have slept for too long
+        failures += 1
+        wait = waits.seconds(failures, random(), getattr(trouble, "retry_after", None))
+        if on_outage is not None and trouble is not None:
+            on_outage(trouble, wait)
+        await clock.sleep(wait)
+
+
+class _Reflection:
+    def __init__(
+        self, client: Client, resource: Resource, namespace: str | None, selector: Selector
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._namespace = namespace
+        self._selector = selector
+        self._known: dict[ObjectKey, _Known] = {}
+        self._version = ""
+
+    async def follow(self) -> AsyncIterator[Change]:
+        """List if need be, then watch until the watch ends."""
+        try:
+            if not self._version:
+                async for change in self._list():
+                    yield change
+            async for event in self._client.watch(
+                self._resource,
+                self._namespace,
+                resource_version=self._version,
+                selector=self._selector,
+            ):
+                if event.type is not EventType.BOOKMARK:
+                    for change in self._learn(event.type, event.object):
+                        yield change
+                self._version = resource_version_of(event.object) or self._version
+        except WatchExpiredError:
+            self._version = ""
+            raise
+
+    async def _list(self) -> AsyncIterator[Change]:
+        found: set[ObjectKey] = set()
+        version = ""
+        async for page in self._client.pages(
+            self._resource, self._namespace, selector=self._selector
+        ):
+            version = page.resource_version
+            for item in page.items:
+                found.add(ObjectKey.of(item))
+                for change in self._learn(EventType.ADDED, item):
+                    yield change
+        for key in [key for key in self._known if key not in found]:
+            yield Change(ChangeType.DELETED, key, _remains(key, self._known.pop(key)))
+        self._version = version
+        yield Change(ChangeType.SYNCED, None, {})
+
+    def _learn(self, event: EventType, body: JsonObject) -> list[Change]:
+        key = ObjectKey.of(body)
+        before = self._known.pop(key, None)
+        if event is EventType.DELETED:
+            return [Change(ChangeType.DELETED, key, body)]
+        now = self._known[key] = _Known(uid_of(body), resource_version_of(body))
+        if before is None:
+            return [Change(ChangeType.ADDED, key, body)]
+        if before.uid != now.uid:
+            gone = Change(ChangeType.DELETED, key, _remains(key, before))
+            return [gone, Change(ChangeType.ADDED, key, body)]
+        return [] if before == now else [Change(ChangeType.MODIFIED, key, body)]
+
+
+def _remains(key: ObjectKey, known: _Known) -> JsonObject:
+    return {"metadata": {"namespace": key.namespace, "name": key.name, "uid": known.uid}}
