@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentid.api.names import load_zone
 from agentid.api.permissions import ScheduleSpec
 from agentid.errors import InputError
 from agentid.policy import Schedule
@@ -203,7 +203,7 @@ def pairs(draw: st.DrawFn) -> tuple[Schedule, Schedule]:
 
 def minutes_apart(one: str, two: str, instant: datetime) -> int:
     """How far the clock of the second zone is ahead of the first."""
-    offsets = [instant.astimezone(ZoneInfo(zone)).utcoffset() for zone in (one, two)]
+    offsets = [instant.astimezone(load_zone(zone)).utcoffset() for zone in (one, two)]
     return (offsets[1] - offsets[0]) // MINUTE  # type: ignore[operator]
 
 
@@ -216,7 +216,7 @@ HORIZON_STARTS = [
 
 def covers_by_wall_clock(of: Schedule, instant: datetime) -> bool:
     """The plain reading of a schedule, minute by minute."""
-    local = instant.astimezone(ZoneInfo(of.time_zone))
+    local = instant.astimezone(load_zone(of.time_zone))
     return bool(of.minutes >> (local.weekday() * 1440 + local.hour * 60 + local.minute) & 1)
 
 
@@ -226,8 +226,8 @@ def offset_pairs(one: str, two: str, start: datetime) -> list[datetime]:
 
     def both(instant: datetime) -> tuple[timedelta | None, timedelta | None]:
         return (
-            instant.astimezone(ZoneInfo(one)).utcoffset(),
-            instant.astimezone(ZoneInfo(two)).utcoffset(),
+            instant.astimezone(load_zone(one)).utcoffset(),
+            instant.astimezone(load_zone(two)).utcoffset(),
         )
 
     seen = [(hour, both(hour)) for hour in hours]
@@ -250,9 +250,10 @@ def test_subset_agrees_with_every_minute(pair: tuple[Schedule, Schedule], now: d
     assert inside is not counterexample
 
 
+# Zones come from the data that agentid ships: the machine's own may know other rules.
 def reads_plainly(zone: str, given_windows: list[tuple[str, str, str]], instant: datetime) -> bool:
     """The windows as a person reads them: this day's, or yesterday's that wraps."""
-    local = instant.astimezone(ZoneInfo(zone))
+    local = instant.astimezone(load_zone(zone))
     clock = f"{local:%H:%M}"
     today, yesterday = f"{local:%a}", f"{local - timedelta(days=1):%a}"
     return any(
@@ -288,6 +289,13 @@ def test_union_holds_both_parts(one: Schedule, two: Schedule) -> None:
 def test_json_round_trip(original: Schedule) -> None:
     """What is written is read back, and the same minutes make the same text."""
     assert Schedule.from_json(original.to_json()) == original
+
+
+def test_repr_is_readable() -> None:
+    """A failed assertion or a log line shows windows, not bits."""
+    assert repr(schedule("UTC", NIGHT)) == (
+        "Schedule(UTC, Mon 00:00/Mon 06:00, Fri 22:00/Sat 06:00, Sun 22:00/Sun 24:00)"
+    )
 
 
 def test_json_is_canonical_and_readable() -> None:

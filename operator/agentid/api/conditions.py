@@ -183,7 +183,6 @@ class Wanted:
 def set_conditions(
     old: Iterable[Condition],
     wanted: Iterable[Wanted],
-    *,
     now: datetime,
     generation: int,
 ) -> tuple[Condition, ...]:

@@ -149,7 +149,7 @@ _MAX_SECONDS: Final = 366 * 24 * 3600
 """No certificate of an agent ever lived for longer; a bound for what is read back."""
 
 
-def takes_away(old: Grant, new: Grant, *, now: datetime) -> bool:
+def takes_away(old: Grant, new: Grant, now: datetime) -> bool:
     """Whether a certificate under the old grant gives something that the new one does not.
 
     If so it has to be revoked once the new one is delivered, or else it may run out by itself.

@@ -128,7 +128,7 @@ def judge(
     )
 
 
-def exceeds(grant: Grant, agent_class: AgentClass, *, now: datetime) -> tuple[Violation, ...]:
+def exceeds(grant: Grant, agent_class: AgentClass, now: datetime) -> tuple[Violation, ...]:
     """Find where a grant given earlier is beyond what its class allows today.
 
     Args:

@@ -160,8 +160,14 @@ class Schedule:
 
     def to_json(self) -> dict[str, object]:
         """Write it canonically: the same minutes of the week make the same text."""
-        windows = [f"{_clock(a)}/{_clock(b, ends=True)}" for a, b in _runs(self.minutes)]
-        return {"timeZone": self.time_zone, "windows": windows}
+        return {"timeZone": self.time_zone, "windows": self._windows()}
+
+    def __repr__(self) -> str:
+        """The windows, since ten thousand bits say nothing to a reader."""
+        return f"Schedule({', '.join((self.time_zone, *self._windows()))})"
+
+    def _windows(self) -> list[str]:
+        return [f"{_clock(a)}/{_clock(b, ends=True)}" for a, b in _runs(self.minutes)]
 
     def covers(self, instant: datetime) -> bool:
         """Whether permissions hold at an instant, which has to be aware."""
