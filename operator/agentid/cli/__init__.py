@@ -1,0 +1,5 @@
+"""How does a person ask? The `agentid` command; each subcommand is a module of this package."""
+
+from agentid.cli.app import main
+
+__all__ = ["main"]
