@@ -182,6 +182,8 @@ class QueueMachine(RuleBasedStateMachine):
                 state.again = None
             case Waiting() | BackingOff():
                 del self.model[key]
+            case None:
+                pass
         self.settle()
 
     # Back-offs are whole milliseconds here: the odd part keeps moments from falling on their ends.

@@ -11,6 +11,7 @@ when there are newer credentials. A write that got no answer may have been carri
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from agentid.errors import InputError, UnavailableError, WatchExpiredError
@@ -29,7 +30,7 @@ from agentid.kube.resources import EVERYTHING, Selector
 from agentid.kube.transport import JSON, Request, Transport, WriteHook, decode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -57,6 +58,9 @@ class Client:
     is sent when name and namespace do not fit the kind; `ApiError` for any other refusal. What
     else a method raises stands with it. Messages carry verb, resource, namespace/name, the code and
     the server's own words, shortened.
+
+    The methods that yield hold a connection while they are not at their end: who leaves a loop over
+    one early closes it, best by `contextlib.aclosing`.
     """
 
     def __init__(
@@ -119,7 +123,7 @@ class Client:
         *,
         selector: Selector = EVERYTHING,
         metadata_only: bool = False,
-    ) -> AsyncIterator[JsonObject]:
+    ) -> AsyncGenerator[JsonObject, None]:
         """Yield all objects that are selected, each once, paged behind the scenes.
 
         When it takes so long that the API server forgets where it was, it starts again, and leaves
@@ -130,14 +134,15 @@ class Client:
         while True:
             pages = self.pages(resource, namespace, selector=selector, metadata_only=metadata_only)
             try:
-                async for page in pages:
-                    for item in page.items:
-                        uid = uid_of(item)
-                        if uid in yielded:
-                            continue
-                        if page.has_next:
-                            yielded.add(uid)
-                        yield item
+                async with aclosing(pages):
+                    async for page in pages:
+                        for item in page.items:
+                            uid = uid_of(item)
+                            if uid in yielded:
+                                continue
+                            if page.has_next:
+                                yielded.add(uid)
+                            yield item
             except WatchExpiredError:
                 if not yielded:
                     raise  # not a page's token: starting again would meet the same answer
@@ -150,7 +155,7 @@ class Client:
         namespace: str | None = None,
         *,
         selector: Selector = EVERYTHING,
-    ) -> AsyncIterator[JsonObject]:
+    ) -> AsyncGenerator[JsonObject, None]:
         """Yield what `list` does, with nothing but `metadata` in each object."""
         return self.list(resource, namespace, selector=selector, metadata_only=True)
 
@@ -161,7 +166,7 @@ class Client:
         *,
         selector: Selector = EVERYTHING,
         metadata_only: bool = False,
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page, None]:
         """Yield the pages of one consistent list, as of the moment of the first.
 
         Raises:
@@ -192,7 +197,7 @@ class Client:
         resource_version: str,
         selector: Selector = EVERYTHING,
         seconds: int = 300,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Yield what happens after a moment, until the API server ends the watch or goes silent.
 
         Ending is no error: go on from the last `resourceVersion` seen, bookmarks included.
@@ -216,8 +221,9 @@ class Client:
             "timeoutSeconds": str(seconds),
         }
         request = Request(call, "GET", resource.path(namespace), query)
-        async for line in self._transport.stream(request):
-            yield _event(call, line)
+        async with aclosing(self._transport.stream(request)) as lines:
+            async for line in lines:
+                yield _event(call, line)
 
     async def get_raw(self, path: str) -> bytes:
         """Return the body of any path, such as `/readyz` or `/metrics`."""

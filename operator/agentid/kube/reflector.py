@@ -5,6 +5,7 @@ Nothing is cached but which objects are known, and in which version: about 300 b
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from agentid.kube.queue import Backoff
 from agentid.kube.resources import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from agentid.clock import Clock
     from agentid.kube.client import Client
@@ -69,7 +70,7 @@ async def reflect(
     random: Callable[[], float],
     selector: Selector = EVERYTHING,
     on_outage: Callable[[AgentIdError, float], None] | None = None,
-) -> AsyncIterator[Change]:
+) -> AsyncGenerator[Change, None]:
     """Yield all objects as ADDED, then SYNCED, then every change; without end.
 
     A watch that ends is taken up where it was. When the API server has forgotten that moment, the
@@ -97,8 +98,9 @@ async def reflect(
         began = clock.monotonic()
         trouble: UnavailableError | WatchExpiredError | None = None
         try:
-            async for change in reflection.follow():
-                yield change
+            async with aclosing(reflection.follow()) as changes:
+                async for change in changes:
+                    yield change
         except (UnavailableError, WatchExpiredError) as error:
             trouble = error
         if clock.monotonic() - began >= _SETTLED_AFTER:
@@ -123,37 +125,40 @@ class _Reflection:
         self._known: dict[ObjectKey, _Known] = {}
         self._version = ""
 
-    async def follow(self) -> AsyncIterator[Change]:
+    async def follow(self) -> AsyncGenerator[Change, None]:
         """List if need be, then watch until the watch ends."""
         try:
             if not self._version:
-                async for change in self._list():
-                    yield change
-            async for event in self._client.watch(
+                async with aclosing(self._list()) as changes:
+                    async for change in changes:
+                        yield change
+            watch = self._client.watch(
                 self._resource,
                 self._namespace,
                 resource_version=self._version,
                 selector=self._selector,
-            ):
-                if event.type is not EventType.BOOKMARK:
-                    for change in self._learn(event.type, event.object):
-                        yield change
-                self._version = resource_version_of(event.object) or self._version
+            )
+            async with aclosing(watch) as events:
+                async for event in events:
+                    if event.type is not EventType.BOOKMARK:
+                        for change in self._learn(event.type, event.object):
+                            yield change
+                    self._version = resource_version_of(event.object) or self._version
         except WatchExpiredError:
             self._version = ""
             raise
 
-    async def _list(self) -> AsyncIterator[Change]:
+    async def _list(self) -> AsyncGenerator[Change, None]:
         found: set[ObjectKey] = set()
         version = ""
-        async for page in self._client.pages(
-            self._resource, self._namespace, selector=self._selector
-        ):
-            version = page.resource_version
-            for item in page.items:
-                found.add(ObjectKey.of(item))
-                for change in self._learn(EventType.ADDED, item):
-                    yield change
+        listing = self._client.pages(self._resource, self._namespace, selector=self._selector)
+        async with aclosing(listing) as pages:
+            async for page in pages:
+                version = page.resource_version
+                for item in page.items:
+                    found.add(ObjectKey.of(item))
+                    for change in self._learn(EventType.ADDED, item):
+                        yield change
         for key in [key for key in self._known if key not in found]:
             yield Change(ChangeType.DELETED, key, _remains(key, self._known.pop(key)))
         self._version = version

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -123,7 +124,7 @@ class Transport:
             raise failures.from_answer(call, code, answer.headers, payload)
         return payload
 
-    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+    async def stream(self, request: Request) -> AsyncGenerator[bytes, None]:
         """Yield the lines of an answer that goes on; it ends when the server ends it or is silent.
 
         Raises:
@@ -143,8 +144,9 @@ class Transport:
                 if answer.status != HTTPStatus.OK:
                     payload = await answer.read()
                     raise failures.from_answer(call, answer.status, answer.headers, payload)
-                async for line in _lines(answer.content):
-                    yield line
+                async with aclosing(_lines(answer.content)) as lines:
+                    async for line in lines:
+                        yield line
         except aiohttp.SocketTimeoutError:
             return
         except failures.TRANSPORT_ERRORS as error:
@@ -175,7 +177,7 @@ def decode(call: Call, payload: bytes) -> JsonObject:
     return body
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     # aiohttp's own reader of lines stops at 512 KiB; a ledger segment has up to 900.
     pending: list[bytes] = []
     size = 0
