@@ -4,7 +4,6 @@ VENV ?= .venv
 CLUSTER ?= devcluster
 CLUSTER_DIR ?= .cluster
 PYTEST_ARGS ?=
-N ?= 1000
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -16,8 +15,8 @@ export CLUSTER CLUSTER_DIR
 export PYTHONPATH := .
 
 .DEFAULT_GOAL := help
-.PHONY: help dev fmt lint types test test-unit test-integration test-node bench demo demo-down \
-	cluster-up cluster-down run crds lock changelog clean
+.PHONY: help dev fmt lint types test test-unit test-integration \
+	cluster-up cluster-down crds lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,25 +51,11 @@ test-unit: $(STAMP) ## Pure code, no cluster
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PY) -m pytest -m integration $(PYTEST_ARGS)
 
-test-node: $(STAMP) ## Against a real kubelet; needs root
-	$(PY) -m pytest -m node $(PYTEST_ARGS)
-
-bench: $(STAMP) ## Measure N identities (default 1000) against the bare API server
-	$(PY) -m bench --number $(N)
-
-demo: $(STAMP) ## The whole story on a real cluster: issue, verify, rotate, revoke
-	@$(PY) -m e2e.demo
-
-demo-down: cluster-down ## End what `make demo` left running
-
 cluster-up: $(STAMP) ## Start a cluster; admin kubeconfig at .cluster/kubeconfig
 	@$(PY) -m e2e up --dir $(CLUSTER_DIR)
 
 cluster-down: $(STAMP) ## End it
 	@$(PY) -m e2e down --dir $(CLUSTER_DIR)
-
-run: $(STAMP) ## Run the operator in the foreground, as its own ServiceAccount
-	@$(PY) -m e2e.run
 
 crds: $(STAMP) ## Generate crds/ from the models
 	$(PY) -m agentid crds --output crds
