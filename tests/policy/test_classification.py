@@ -199,6 +199,22 @@ def test_every_operation_implies_access(operation: str) -> None:
             id="reader-of-everything",
         ),
         pytest.param(
+            {}, Permissions(("erp.*",)), Tier.LOW, 11,
+            [
+                "risk exposure Limited: implied by system erp.*",
+                "tier Low: the score is 11 of 100",
+            ],
+            id="reach-beneath-a-prefix",
+        ),
+        pytest.param(
+            {}, Permissions(compliance=("gdpr",)), Tier.LOW, 11,
+            [
+                "risk exposure Limited: implied by compliance gdpr",
+                "tier Low: the score is 11 of 100",
+            ],
+            id="regulated-data",
+        ),
+        pytest.param(
             {}, Permissions(("shop",), ("place-order",)), Tier.HIGH, 55,
             [
                 "access privileges ReadWrite: implied by operation place-order",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -500,6 +501,22 @@ def test_takes_away(before: dict[str, Any], after: dict[str, Any], taken: bool) 
     """A certificate has to go where an edit takes something away, and may run out elsewhere."""
     old, new = granted(identity(**before)), granted(identity(**after))
     assert takes_away(old, new, now=NOW) is taken
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            {"spiffe_id": SpiffeId.parse("spiffe://other.example/ns/finance/agent/reader")},
+            id="spiffe-id",
+        ),
+        pytest.param({"service_account": "other"}, id="service-account"),
+    ],
+)
+def test_another_agent_takes_away_everything(change: dict[str, Any]) -> None:
+    """Nothing that was issued to somebody else may stay in use."""
+    old = granted(identity())
+    assert takes_away(old, replace(old, **change), now=NOW)
 
 
 def test_class_change_takes_away_what_the_new_class_does_not_give() -> None:

@@ -13,6 +13,7 @@ from agentid.api.names import load_zone
 from agentid.api.permissions import ScheduleSpec
 from agentid.errors import InputError
 from agentid.policy import Schedule
+from agentid.policy.schedule import _offsets
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -275,6 +276,18 @@ def test_covers_what_a_person_reads(
     """The minutes of the week say the same as the windows they were made of."""
     expected = reads_plainly(zone, given_windows, instant)
     assert schedule(zone, *given_windows).covers(instant) is expected
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_changes_of_clocks_are_found_to_the_minute(zone: str) -> None:
+    """Each stretch begins in the very minute in which the offset becomes another."""
+    loaded = load_zone(zone)
+    (_, first), *changes = _offsets(zone, NOW.replace(hour=0, minute=0, second=0))
+    before = first
+    for at, offset in changes:
+        assert (at - MINUTE).astimezone(loaded).utcoffset() == timedelta(minutes=before)
+        assert at.astimezone(loaded).utcoffset() == timedelta(minutes=offset)
+        before = offset
 
 
 @given(schedules, schedules)

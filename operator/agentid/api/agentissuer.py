@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _DAY: Final = timedelta(days=1)
+_HOST_LABEL: Final = "[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?"
 
 
 class BuiltinCa(Model):
@@ -83,9 +84,7 @@ class AgentIssuerSpec(Model):
     trust_domain: Annotated[
         str,
         Text(
-            r"([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?\.)*"
-            # The last label holds something else than digits, else it would read as an IPv4 host.
-            r"([0-9]*[a-z_]([-a-z0-9_]*[a-z0-9_])?|[0-9]+-[-a-z0-9_]*[a-z0-9_])",
+            rf"{_HOST_LABEL}(\.{_HOST_LABEL})*",
             255,
             "is not a trust domain: a lower-case host name whose labels have at most 63 "
             "characters and whose last label is not a number",
@@ -95,6 +94,8 @@ class AgentIssuerSpec(Model):
                 "cannot be changed, since every SPIFFE ID begins with it; create another "
                 "AgentIssuer and move the classes over",
             ),
+            # A last label that is a number, also in hexadecimal, reads as an IPv4 address.
+            but_not=r"(.*\.)?([0-9]+|0x[0-9a-f]*)",
             check=lambda name: TrustDomain.parse(name).require_host_name(),
         ),
     ]

@@ -83,6 +83,7 @@ class Text:
         allowed: As in `Violation`, for a string that does not match.
         remedy: As in `Violation`, for every fault.
         transition: What has to hold between old and new value, if anything.
+        but_not: What the whole string must not match, for want of look-ahead; empty for nothing.
         by_people: Whether people write it, and need the message.
         check: A further check that CEL cannot express; raises InputError. What it alone refuses
             should be rare: the user learns of it in a condition, not from the API server.
@@ -93,6 +94,7 @@ class Text:
     allowed: str
     remedy: str
     transition: Transition | None = None
+    but_not: str = ""
     by_people: bool = True
     check: Callable[[str], object] | None = None
 
@@ -111,9 +113,15 @@ class Text:
         if len(value) > self.max_length:
             allowed = f"has {len(value)} characters, above the limit of {self.max_length}"
             raise fault(value, allowed, self.remedy)
-        if re.fullmatch(self.pattern, value) is None or not self._passes_check(value):
+        if not self.matches(value) or not self._passes_check(value):
             raise fault(value, self.allowed, self.remedy)
         return value
+
+    def matches(self, value: str) -> bool:
+        """Whether the syntax alone, which is all that the API server sees, accepts the string."""
+        return re.fullmatch(self.pattern, value) is not None and not (
+            self.but_not and re.fullmatch(self.but_not, value)
+        )
 
     def _passes_check(self, value: str) -> bool:
         if self.check is None:
@@ -129,9 +137,12 @@ class Text:
         bounds: dict[str, object] = {"type": "string", "minLength": 1, "maxLength": self.max_length}
         if not self.by_people:
             return bounds | {"pattern": re2(self.pattern)}
+        syntax = f"self.matches({cel_string(re2(self.pattern))})"
+        if self.but_not:
+            syntax += f" && !self.matches({cel_string(re2(self.but_not))})"
         rules: list[dict[str, object]] = [
             {
-                "rule": f"self.matches({cel_string(re2(self.pattern))})",
+                "rule": syntax,
                 "message": f"{self.allowed}; {self.remedy}",
             }
         ]

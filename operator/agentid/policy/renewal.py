@@ -42,7 +42,7 @@ def renewal_time(validity: Validity, renew_before: timedelta | None, seed: bytes
     if kept * 4 > whole * 3:
         kept = whole // _BEFORE_END
     earlier = int(whole // _JITTER * _fraction(seed))
-    wait = min(max(whole - kept - earlier, 1), whole - 1)
+    wait = min(whole - kept - earlier, whole - 1)
     return validity.not_before + max(wait, 0) * _SECOND
 
 
