@@ -10,7 +10,7 @@ type NodeState struct {
 
 func (c *Cluster) prepareNode(options Options) error {
 	if options.Node {
-		return errors.New("--node")
+		return errors.New("this program starts control planes only; leave --node out")
 	}
 	return nil
 }
