@@ -31,8 +31,7 @@ LABEL_IDENTITY_UID: Final = "agentid.dev/identity-uid"
 somebody else, nor of a namesake that is gone, is ever overwritten."""
 
 ANNOTATION_IDENTITY: Final = "agentid.dev/identity"
-"""The name of the AgentIdentity a Secret belongs to; an annotation, since a name may be longer
-than the 63 characters of a label."""
+"""The name of the AgentIdentity a Secret belongs to, for the people who read the Secret."""
 
 ANNOTATION_RENEW_REQUESTED: Final = "agentid.dev/renew-requested"
 """An RFC 3339 time: a certificate issued before it is replaced. Never written by agentid."""
