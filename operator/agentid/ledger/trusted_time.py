@@ -1,0 +1,56 @@
+"""What time it certainly is: the basis for dropping records of certificates that have expired.
+
+A record that is dropped while its certificate is still good makes a revocation impossible, so a
+clock that jumps ahead must not drop any. A record that is dropped late costs a kilobyte.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from agentid.clock import Clock
+
+__all__ = ["TrustedTime"]
+
+_CATCH_UP: Final = 2.0
+"""How fast this time may run, in seconds for each that has passed. At twice the pace a clock that
+was rightly set forward by an hour is believed an hour later, and one that was wrongly set forward
+has that hour to be set back."""
+
+
+class TrustedTime:
+    """The earlier of two clocks, never running faster than twice the monotonic one.
+
+    The two are our own and the backend's, which stamps what it stores. Both are known once this
+    process has stored something; until then there is no trusted time, and nothing is dropped.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stamp: tuple[datetime, float] | None = None
+        self._believed: tuple[datetime, float] | None = None
+
+    def stamped(self, at: datetime | None) -> None:
+        """Take note that the backend has just stored something, at this time of its clock.
+
+        Args:
+            at: None if it has no clock; then ours is the only one.
+        """
+        self._stamp = (at or self._clock.now(), self._clock.monotonic())
+        self.now()
+
+    def now(self) -> datetime | None:
+        """The time that it is at least, None while it is not known."""
+        if self._stamp is None:
+            return None
+        monotonic = self._clock.monotonic()
+        stamp, stamped_at = self._stamp
+        evidence = min(self._clock.now(), stamp + timedelta(seconds=monotonic - stamped_at))
+        if self._believed is not None:
+            believed, believed_at = self._believed
+            limit = believed + timedelta(seconds=_CATCH_UP * (monotonic - believed_at))
+            evidence = min(evidence, limit)
+        self._believed = evidence, monotonic
+        return evidence
