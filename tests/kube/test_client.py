@@ -461,6 +461,17 @@ async def test_no_more_requests_in_flight_than_allowed() -> None:
         await watch.aclose()
 
 
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+async def test_a_body_may_be_large(size: int) -> None:
+    """A ledger segment is sent whole and without a warning, also with a token that is renewed."""
+    async with FakeApiServer() as server:
+        credentials = StaticCredentials(server.url, ("old", "good"))
+        async with server.client(credentials) as client:
+            stored = await client.create(SECRETS, SECRET | {"data": {"x": "y" * size}})
+        assert stored["data"] == {"x": "y" * size}
+        assert [len(body) > size for _, _, _, body in server.requests] == [True, True]
+
+
 # Lists
 
 

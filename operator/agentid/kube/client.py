@@ -3,10 +3,10 @@
 It knows nothing of the kinds it carries; models are parsed by who asked. Why not the official
 client: `docs/adr/0004-client-facade.md`.
 
-No call repeats itself. All callers are level-triggered: they come again, and look first. The one
+No write repeats itself. All callers are level-triggered: they come again, and look first. The one
 exception is a request refused with 401, which the server did nothing with; it is sent once more
 when there are newer credentials. A write that got no answer may have been carried out, and its
-`UnavailableError` says so.
+`UnavailableError` says so. (A read whose connection breaks is sent once more, by aiohttp.)
 """
 
 from __future__ import annotations

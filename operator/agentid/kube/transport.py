@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ JSON: Final = "application/json"
 _WATCH_SILENCE: Final = 150.0
 """Seconds without a byte after which a watch counts as cut off. The API server sends a bookmark
 about once a minute, so a peer that is gone without a word shows by the second one missing."""
+
+_BODY_AT_ONCE: Final = 1024 * 1024
+"""Bytes of a body that are handed to the socket in one piece; aiohttp warns about more, since
+copying them holds up the event loop, and sends a file-like object piece by piece."""
 
 _LINE_MAX: Final = 16 * 1024 * 1024
 """Bytes of one watch event. etcd takes objects of 1.5 MiB, JSON escapes a byte in up to six."""
@@ -99,9 +104,11 @@ class Transport:
             message = f"{call}: not sent, the client is closed"
             raise UnavailableError(message)
         headers = {"Accept": request.accept}
-        data = None
+        data: bytes | io.BytesIO | None = None
         if request.body is not None:
             data = orjson.dumps(request.body)
+            if len(data) > _BODY_AT_ONCE:
+                data = io.BytesIO(data)
             headers["Content-Type"] = request.content_type
         code = 0
         try:

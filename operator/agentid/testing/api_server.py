@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from agentid.kube.credentials import Credentials
     from agentid.kube.transport import WriteHook
 
-__all__ = ["Answer", "FakeApiServer", "StaticCredentials", "cut_off", "half_an_answer", "silence"]
+__all__ = [
+    "Answer",
+    "FakeApiServer",
+    "StaticCredentials",
+    "cut_off",
+    "half_an_answer",
+    "nothing",
+    "silence",
+]
 
 Json: TypeAlias = dict[str, object]
 Answer: TypeAlias = "Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]"
@@ -84,7 +92,7 @@ class FakeApiServer:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(client_max_size=3 * 1024 * 1024)  # the real one's limit
         app.router.add_route("*", "/{path:.*}", self._serve)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -286,6 +294,11 @@ async def silence(_: web.Request) -> web.StreamResponse:
 def cut_off(request: web.Request) -> web.StreamResponse:
     """Break off the connection without an answer."""
     cast("asyncio.Transport", request.transport).abort()
+    return web.Response()
+
+
+def nothing(_: web.Request) -> web.StreamResponse:
+    """Answer with success and no word, as a watch that ends at once."""
     return web.Response()
 
 
