@@ -392,6 +392,26 @@ async def test_a_refused_token_is_replaced_once() -> None:
         assert server.requests[0][3] == server.requests[1][3] != b""
 
 
+async def test_a_refused_answer_gives_its_connection_back() -> None:
+    """With a single connection, the second try does not wait for the first for ever."""
+    async with FakeApiServer() as server:
+        credentials = StaticCredentials(server.url, ("old", "good"))
+        async with server.client(credentials, connections=1, timeout=5) as client:
+            await client.create(SECRETS, SECRET)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """Wherever it leads, it would be told our token."""
+    async with FakeApiServer() as server, server.client() as client:
+        for _ in range(2):
+            server.fail_next(307, headers={"Location": "/elsewhere"})
+        with pytest.raises(UnavailableError, match="307 Temporary Redirect"):
+            await client.create(SECRETS, SECRET)
+        with pytest.raises(UnavailableError, match="307 Temporary Redirect"):
+            _ = [event async for event in client.watch(SECRETS, resource_version="1")]
+        assert len(server.requests) == 2
+
+
 async def test_a_refused_token_without_another_is_an_error() -> None:
     """No newer token, or that one refused as well: the caller hears of it, after one more try."""
     async with FakeApiServer() as server:

@@ -436,6 +436,19 @@ async def test_a_lease_taken_away_is_lost_at_the_next_renewal(clock: ManualClock
     await field.close()
 
 
+async def test_annotations_do_not_keep_a_dead_holder_alive(clock: ManualClock) -> None:
+    """Only what the holder writes counts as a sign of life, not every new version."""
+    field = Field(clock, ["a", "b"])
+    await field.until_led()
+    await field[field.leaders()[0]].kill()
+    for _ in range(17):
+        assert field.lease.record is not None
+        field.lease.take(field.lease.record)
+        await field.run(1)
+    assert len(field.leaders()) == 1
+    await field.close()
+
+
 async def test_a_deleted_lease_makes_no_second_leader(clock: ManualClock) -> None:
     """Others leave a deleted Lease to its holder for its time; the holder makes it anew."""
     field = Field(clock, ["a", "b", "c"])

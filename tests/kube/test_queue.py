@@ -221,6 +221,18 @@ async def test_the_shorter_of_two_backoffs_wakes_first(clock: ManualClock) -> No
     await queue.close()
 
 
+async def test_every_backoff_wakes_a_worker_of_its_own(clock: ManualClock) -> None:
+    """Two workers wait for two keys: the second is woken as well as the first."""
+    queue = make_queue(clock)
+    for name in ("a", "b"):
+        queue.add(key(name))
+    queue.retry(await queue.get(), after=timedelta(seconds=10))
+    queue.retry(await queue.get(), after=timedelta(seconds=20))
+    workers = [asyncio.ensure_future(queue.get()) for _ in range(2)]
+    await clock.run_for(30)
+    assert [worker.result() for worker in workers] == [key("a"), key("b")]
+
+
 async def test_a_failing_key_holds_up_nobody(clock: ManualClock) -> None:
     """With one worker and a key that always fails, a thousand others pass at once."""
     queue = make_queue(clock)

@@ -210,6 +210,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.working == kinds.count(Working)
         assert self.queue.depth + self.queue.backing_off == len(kinds) - kinds.count(Working)
         assert self.queue.depth <= kinds.count(Waiting)
+        assert len(self.queue._lane_after) == self.queue.backing_off
         assert sum(self.queue.depth_by_lane().values()) == self.queue.depth
 
 

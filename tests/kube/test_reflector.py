@@ -183,6 +183,22 @@ async def test_an_outage_is_waited_out(patient: Patient) -> None:
     assert max(patient.naps[3:]) > 1 > patient.naps[0]
 
 
+async def test_a_watch_that_lasted_ends_the_outage(patient: Patient, clock: ManualClock) -> None:
+    """The next outage begins with a short wait again, however long the last one was."""
+    async with FakeApiServer() as server:
+        server.answers += [cut_off] * 20
+        async with reflection(server, patient) as seen:
+            await seen.until_synced()
+            put(server, "a")
+            await seen.next()
+            clock.advance(60)
+            server.cut(abort=True)
+            put(server, "b")
+            assert await seen.next() == "Added b"
+    assert max(patient.naps) > 5
+    assert patient.naps[-1] < 0.5
+
+
 async def test_a_wait_that_is_asked_for_is_kept(patient: Patient) -> None:
     """Retry-After is the least."""
     async with FakeApiServer() as server:
