@@ -8,7 +8,9 @@ revoked is decided by others. Why it is built like this: `docs/adr/0002`.
 from __future__ import annotations
 
 from agentid.ledger.committer import CommitLimits
-from agentid.ledger.ledger import Durable, Ledger, LedgerObserver, LedgerStats
+from agentid.ledger.compactor import Archive, Compaction
+from agentid.ledger.intake import Durable
+from agentid.ledger.ledger import Ledger, LedgerObserver, LedgerStats
 from agentid.ledger.naming import new_writer
 from agentid.ledger.records import Issued, Record, Revoked
 from agentid.ledger.state import Entry, LedgerState
@@ -24,7 +26,9 @@ from agentid.ledger.verify import Alarm, AlarmKind, VerifyReport, verify_segment
 __all__ = [
     "Alarm",
     "AlarmKind",
+    "Archive",
     "CommitLimits",
+    "Compaction",
     "CreateOutcome",
     "Durable",
     "Entry",

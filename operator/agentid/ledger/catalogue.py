@@ -24,6 +24,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._infos: dict[str, SegmentInfo] = {}
+        self._covering: dict[str, SegmentInfo] = {}
         self._heads: dict[str, Head] = {}
         self._remembered: dict[tuple[str, int], str] = {}
         self._bytes = 0
@@ -54,6 +55,9 @@ class Catalogue:
         before = self._infos.pop(info.name, None)
         self._bytes += info.size - (before.size if before else 0)
         self._infos[info.name] = info
+        self._covering.pop(info.name, None)
+        if info.covers:
+            self._covering[info.name] = info
         if not info.is_sound or info.hash is None:
             return False
         known = self._heads.get(info.writer)
@@ -63,13 +67,17 @@ class Catalogue:
             and info.previous == (known.hash if known else None)
             and all(self._knows(head) for head in info.heads)
         )
-        if before is None:
+        if before is None and not self.stands_for(info):
             self._remembered.setdefault((info.writer, info.sequence), info.hash)
         self._advance(Head(info.writer, info.sequence, info.hash))
         for cover in info.covers:
             self._advance(Head(cover.writer, cover.last, cover.hash))
             self._forget(cover)
         return extends
+
+    def leftovers(self) -> Iterator[SegmentInfo]:
+        """Sound segments that another sound one stands for: a compaction was interrupted."""
+        return (info for info in self._infos.values() if info.is_sound and self.stands_for(info))
 
     def remove(self, name: str) -> bool:
         """Take out a segment that is gone.
@@ -80,6 +88,7 @@ class Catalogue:
         info = self._infos.pop(name, None)
         if info is None:
             return True
+        self._covering.pop(name, None)
         self._bytes -= info.size
         return self.stands_for(info)
 
@@ -87,23 +96,39 @@ class Catalogue:
         """Whether another segment that is there stands for this one."""
         return any(
             cover.writer == info.writer and cover.first <= info.sequence <= cover.last
-            for other in self._infos.values()
-            if other.covers and other.name != info.name
+            for other in self._covering.values()
+            if other.name != info.name
             for cover in other.covers
         )
 
+    @property
+    def chains(self) -> int:
+        """How many chains are known."""
+        return len(self._heads)
+
     def heads(self) -> Iterator[Head]:
-        """The last sound segment of each chain, whether it is there or stood for."""
-        return iter(self._heads.values())
+        """The last sound segment of each chain that no other segment stands for.
+
+        Also of those that are gone though they should not be: that has to be witnessed.
+        """
+        return (
+            head
+            for head in self._heads.values()
+            if self._remembered.get((head.writer, head.sequence)) == head.hash
+        )
 
     def verify(self) -> VerifyReport:
         """Verify all segments against each other and against what was read before."""
         remembered = [Head(*place, digest) for place, digest in self._remembered.items()]
         return verify(self._infos.values(), remembered)
 
-    def retain_heads(self, writers: frozenset[str]) -> None:
-        """Forget the heads of all other chains; nothing speaks of them any more."""
-        for writer in self._heads.keys() - writers:
+    def forget_finished(self) -> None:
+        """Let go of the heads of chains of which no segment that is there speaks any more."""
+        spoken_of = {writer for writer, _ in self._remembered}
+        for info in self._infos.values():
+            spoken_of.add(info.writer)
+            spoken_of.update(cover.writer for cover in info.covers)
+        for writer in self._heads.keys() - spoken_of:
             del self._heads[writer]
 
     def _advance(self, head: Head) -> None:

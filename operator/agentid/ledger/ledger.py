@@ -4,65 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from agentid.errors import InternalError
-from agentid.identity.revocation import RevocationReason
-from agentid.ledger.catalogue import Catalogue
+from agentid.errors import InternalError, UnavailableError
+from agentid.ledger.alarms import AlarmBook
 from agentid.ledger.committer import Commit, CommitLimits, Committer
+from agentid.ledger.compactor import Archive, Compaction, Compactor, discard
+from agentid.ledger.intake import Intake
 from agentid.ledger.naming import check_writer
-from agentid.ledger.records import Record, Revoked
-from agentid.ledger.segment import Head, Reading, inspect
-from agentid.ledger.state import LedgerState
 from agentid.ledger.store import SegmentEventType, StoredSegment
-from agentid.ledger.trusted_time import TrustedTime
-from agentid.ledger.verify import Alarm, AlarmKind, SegmentInfo, VerifyReport
+from agentid.ledger.verify import Alarm, AlarmKind, VerifyReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from agentid.clock import Clock
+    from agentid.ledger.intake import Listener
+    from agentid.ledger.records import Record
+    from agentid.ledger.segment import Head
+    from agentid.ledger.state import LedgerState
     from agentid.ledger.store import SegmentStore
 
-__all__ = ["DAMAGED_ACTOR", "Durable", "Ledger", "LedgerObserver", "LedgerStats"]
+__all__ = ["Ledger", "LedgerObserver", "LedgerStats"]
 
 _log = structlog.stdlib.get_logger(__name__)
-
-DAMAGED_ACTOR: Final = "ledger: named as revoked by a damaged segment"
-"""Actor of a revocation whose own record cannot be read."""
-
-_UNKNOWN_LIFETIME: Final = timedelta(days=366)
-"""How long a revocation is kept whose certificate is unknown, and with it its notAfter; no
-certificate of an agent lives for longer (`policy.grant`)."""
 
 _TICK: Final = 1.0
 """Seconds between two looks at waiting callers, and at suspicions."""
 
-_SETTLE: Final = 2.0
-"""Seconds that a suspicion has to stand before it is an alarm: while a backend looks at everything
-anew, it reports objects one after the other, and some are spoken of before they are reported."""
+_EXPIRY_TICKS: Final = 60
+"""Ticks between two looks for entries that have expired; each looks at every entry."""
+
+_LAST_RETRY: Final = 60.0
+"""Seconds between two attempts to mend, at most; the namespace itself may be going away."""
 
 _HEADS_PER_COMMIT: Final = 32
 """Changed heads that one ordinary segment witnesses; the rest wait for the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Durable:
-    """Records that have become durable, here or in another replica; in the order of the chains.
-
-    Attributes:
-        records: As they were recorded. Duplicates are possible, after compaction above all.
-        own: Whether this process recorded them.
-        doubtful: Whether they come from a damaged segment.
-    """
-
-    records: tuple[Record, ...]
-    own: bool
-    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +95,7 @@ class Ledger:
     Alarms say what a person has to look at. They stop nothing: a revocation must be possible in
     the worst of conditions, and an issuance adds no damage.
 
-    What is read of a damaged segment counts as follows. Every revocation counts, and every serial
-    that its header names as revoked, even if the record cannot be read. A certificate counts as
-    issued, so that it can be revoked, but its entry is `doubtful`: that it was delivered, or that
-    it replaced another, must not be concluded from it.
+    What the readable part of a damaged segment counts for is said in `intake`.
     """
 
     def __init__(
@@ -143,12 +120,11 @@ class Ledger:
             InputError: The writer could not be part of a name.
         """
         check_writer(writer)
-        self.state = LedgerState()
         self._store = store
         self._clock = clock
         self._observer: LedgerObserver = observer or _Silence()
-        self._catalogue = Catalogue()
-        self._trusted = TrustedTime(clock)
+        self._alarms = AlarmBook(self._observer.alarmed)
+        self._intake = Intake(clock, self._alarms)
         self._limits = limits or CommitLimits()
         self._committer = Committer(
             store,
@@ -159,12 +135,11 @@ class Ledger:
             on_shared_writer=self._writer_shared,
             limits=self._limits,
         )
-        self._listeners: list[Callable[[Durable], None]] = []
+        self._compactor = Compactor(store, self._intake, self._committer)
+        self._compacting = asyncio.Lock()
         self._witnessed: dict[str, int] = {}
-        self._alarms: frozenset[Alarm] = frozenset()
-        self._lasting_alarms: set[Alarm] = set()
-        self._suspicious_since: float | None = None
         self._synced = asyncio.Event()
+        self._to_mend = asyncio.Event()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     # Life
@@ -181,6 +156,7 @@ class Ledger:
             asyncio.create_task(self._committer.run(), name="ledger-committer"),
             asyncio.create_task(self._follow(), name="ledger-follower"),
             asyncio.create_task(self._keep_house(), name="ledger-housekeeping"),
+            asyncio.create_task(self._mend(), name="ledger-mending"),
         )
         ready = asyncio.create_task(self._synced.wait(), name="ledger-start")
         try:
@@ -246,7 +222,7 @@ class Ledger:
         """
         await self._committer.append(records)
 
-    def subscribe(self, listener: Callable[[Durable], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Be told about all records that become durable from now on, in order.
 
         When the listener is called, `state` holds the records already. It must not block; if it
@@ -255,10 +231,32 @@ class Ledger:
         Returns:
             A function that ends the subscription.
         """
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        listeners = self._intake.listeners
+        listeners.append(listener)
+        return lambda: listeners.remove(listener)
+
+    async def compact(self, archive: Archive = discard) -> Compaction:
+        """Do one round of compaction; again while it `did_something`.
+
+        One process at a time should do this, the leader; that two do it by mistake costs nothing
+        but duplicates. It may be interrupted anywhere.
+
+        Args:
+            archive: Given the records that leave the ledger because their certificates have
+                expired, before they do. If it raises, the round ends and nothing is lost.
+
+        Raises:
+            UnavailableError: The store is away or refuses, the next round goes on.
+        """
+        async with self._compacting:
+            return await self._compactor.round(archive)
 
     # Looking
+
+    @property
+    def state(self) -> LedgerState:
+        """What is on record."""
+        return self._intake.state
 
     @property
     def writer(self) -> str:
@@ -268,70 +266,54 @@ class Ledger:
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         """What a person has to look at, sorted; empty if all is well."""
-        return tuple(sorted(self._alarms | self._lasting_alarms))
+        return tuple(self._alarms)
 
     def verify(self) -> VerifyReport:
         """Verify all segments as this process knows them, now."""
-        return self._catalogue.verify()
+        return self._intake.catalogue.verify()
 
     def stats(self) -> LedgerStats:
         """How large the ledger is."""
         return LedgerStats(
-            segments=len(self._catalogue),
-            bytes=self._catalogue.bytes,
+            segments=len(self._intake.catalogue),
+            bytes=self._intake.catalogue.bytes,
             entries=self.state.count,
             revoked=self.state.revoked_count,
             identities=self.state.identity_count,
-            chains=sum(1 for _ in self._catalogue.heads()),
+            chains=self._intake.catalogue.chains,
             waiting=self._committer.waiting,
         )
 
     def trusted_now(self) -> datetime | None:
         """The time that it certainly is, None while unknown; see `TrustedTime`."""
-        return self._trusted.now()
+        return self._intake.trusted.now()
 
-    # Own segments
+    # Inside
 
     def _own_durable(self, commit: Commit) -> None:
-        self._trusted.stamped(commit.outcome.at)
         segment = commit.segment
         for head in segment.header.heads:
             self._witnessed[head.writer] = head.sequence
-        self._witnessed[segment.header.writer] = segment.header.sequence
         self._observer.committed(
             records=len(segment.records), size=segment.size, seconds=commit.seconds
         )
         _log.debug("ledger_committed", segment=segment.name, records=len(segment.records))
-        if (known := self._catalogue.get(segment.name)) is not None and known.is_sound:
-            return  # the backend reported it before it answered
-        reading = Reading(
-            segment.name, segment.header, segment.records, (), segment.hash, segment.size, ()
-        )
-        self._take_in(reading, commit.data, own=True)
+        self._intake.own(commit)
 
-    def _witness(self, everything: bool) -> tuple[Head, ...]:  # noqa: FBT001 - two cases of one question
+    def _witness(self, everything: bool) -> tuple[Head, ...]:  # noqa: FBT001 - one question, twice
         own = self._committer.writer
+        heads = (head for head in self._intake.catalogue.heads() if head.writer != own)
         if everything:
-            return tuple(head for head in self._catalogue.heads() if head.writer != own)
-        changed = (
-            head
-            for head in self._catalogue.heads()
-            if head.writer != own and self._witnessed.get(head.writer, 0) < head.sequence
-        )
+            return tuple(heads)
+        changed = (head for head in heads if self._witnessed.get(head.writer, 0) < head.sequence)
         return tuple(head for head, _ in zip(changed, range(_HEADS_PER_COMMIT), strict=False))
 
     def _writer_shared(self, name: str) -> None:
-        self._raise_alarm(
-            Alarm(
-                AlarmKind.WRITER_SHARED,
-                name,
-                f"ledger segment {name}: somebody else wrote it, though this process alone has "
-                "that writer; make sure that writers are random, and that nobody else has write "
-                "access to the ledger",
-            )
+        detail = (
+            f"ledger segment {name}: somebody else wrote it, though this process alone has that "
+            "writer; make sure that writers are random and that nobody else can write segments"
         )
-
-    # All segments
+        self._alarms.add(Alarm(AlarmKind.WRITER_SHARED, name, detail))
 
     async def _follow(self) -> None:
         async for event in self._store.follow():
@@ -340,103 +322,47 @@ class Ledger:
                     self._check()
                     self._synced.set()
                 case SegmentEventType.PRESENT, StoredSegment() as stored:
-                    self._seen(stored)
+                    self._intake.present(stored)
                     await asyncio.sleep(0)  # a large segment takes milliseconds
                 case SegmentEventType.GONE, StoredSegment() as stored:
-                    if not self._catalogue.remove(stored.name):
-                        self._suspect()
+                    self._intake.gone(stored.name)
                 case _:
                     message = f"the ledger's backend reports {event.type} of nothing"
                     raise InternalError(message)
         message = "the ledger's backend has stopped to report"
         raise InternalError(message)
 
-    def _seen(self, stored: StoredSegment) -> None:
-        known = self._catalogue.get(stored.name)
-        if known is not None and known.is_content(stored.data):
-            return  # our own, or its metadata changed
-        reading = inspect(stored.name, stored.data)
-        self._take_in(reading, stored.data, own=False, altered=known is not None)
-
-    def _take_in(self, reading: Reading, data: bytes, *, own: bool, altered: bool = False) -> None:
-        doubtful = altered or bool(reading.faults)
-        if not self._catalogue.add(SegmentInfo.of(reading, data)) or altered:
-            self._suspect()
-        records = reading.records
-        if doubtful:
-            records = (*records, *self._named_as_revoked(reading))
-        for record in records:
-            if not self.state.apply(record, doubtful=doubtful):
-                self._issued_twice(record, reading.name)
-        durable = Durable(records, own, doubtful)
-        for listener in tuple(self._listeners):
-            try:
-                listener(durable)
-            except Exception:  # noqa: BLE001 - a listener's defect must not cost the record
-                _log.exception("ledger_listener_failed", segment=reading.name)
-
-    def _named_as_revoked(self, reading: Reading) -> tuple[Revoked, ...]:
-        readable = {record.serial for record in reading.records if isinstance(record, Revoked)}
-        now = self._clock.now() if reading.header is None else reading.header.created
-        found: list[Revoked] = []
-        for serial in reading.revokes:
-            if serial in readable or self.state.is_revoked(serial):
-                continue
-            entry = self.state.by_serial(serial)
-            until = entry.issued.not_after if entry else now + _UNKNOWN_LIFETIME
-            found.append(
-                Revoked(
-                    serial,
-                    RevocationReason.UNSPECIFIED,
-                    now,
-                    until.replace(microsecond=0),
-                    DAMAGED_ACTOR,
-                )
-            )
-        return tuple(found)
-
-    # Alarms
+    def _check(self) -> None:
+        self._intake.check()
+        self._to_mend.set()
 
     async def _keep_house(self) -> None:
+        ticks = 0
         while True:
             await self._clock.sleep(_TICK)
+            ticks += 1
             self._committer.expire()
-            since = self._suspicious_since
-            if since is not None and self._clock.monotonic() - since >= _SETTLE:
-                self._check()
+            if self._intake.check_if_suspicious():
+                self._to_mend.set()
+            if ticks % _EXPIRY_TICKS == 0:
+                self._intake.expire()
 
-    def _suspect(self) -> None:
-        if self._suspicious_since is None:
-            self._suspicious_since = self._clock.monotonic()
-
-    def _check(self) -> None:
-        self._suspicious_since = None
-        before, self._alarms = self._alarms, frozenset(self._catalogue.verify().alarms)
-        for alarm in sorted(self._alarms - before):
-            self._announce(alarm)
-        for alarm in sorted(before - self._alarms):
-            _log.info("ledger_alarm_cleared", kind=alarm.kind.value, segment=alarm.subject)
-
-    def _raise_alarm(self, alarm: Alarm) -> None:
-        if alarm not in self._lasting_alarms:
-            self._lasting_alarms.add(alarm)
-            self._announce(alarm)
-
-    def _announce(self, alarm: Alarm) -> None:
-        _log.error(
-            "ledger_alarm_raised",
-            kind=alarm.kind.value,
-            segment=alarm.subject,
-            detail=alarm.detail,
-        )
-        self._observer.alarmed(alarm)
-
-    def _issued_twice(self, record: Record, name: str) -> None:
-        self._raise_alarm(
-            Alarm(
-                AlarmKind.ISSUED_TWICE,
-                name,
-                f"ledger segment {name}: serial {record.serial} is on record with another "
-                "certificate as well; an issuer has given it twice, or a segment was forged",
-            )
-        )
+    async def _mend(self) -> None:
+        """Record anew what no sound segment holds any more."""
+        wait = _TICK
+        while True:
+            await self._to_mend.wait()
+            self._to_mend.clear()
+            lost, records = self._intake.to_mend()
+            try:
+                await self._committer.append(records)
+            except UnavailableError as error:
+                _log.warning("ledger_mending_retried", cause=str(error))
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, _LAST_RETRY)
+                self._to_mend.set()
+                continue
+            wait = _TICK
+            self._intake.mended(lost)
+            if records:
+                _log.info("ledger_mended", records=len(records))

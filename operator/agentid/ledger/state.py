@@ -70,6 +70,8 @@ class LedgerState:
         # Revocations whose certificate is not known (yet): the segment that records it may come
         # later, or is damaged.
         self._unmatched: dict[int, Revoked] = {}
+        # Revocations that no sound segment holds; for entries the entry says it.
+        self._doubtful: set[int] = set()
         self._identities = 0
         self._revoked = 0
 
@@ -90,7 +92,7 @@ class LedgerState:
             case Issued():
                 return self._apply_issued(record, doubtful=doubtful)
             case Revoked():
-                self._apply_revoked(record)
+                self._apply_revoked(record, doubtful=doubtful)
                 return True
 
     def _apply_issued(self, record: Issued, *, doubtful: bool) -> bool:
@@ -114,8 +116,12 @@ class LedgerState:
         # A damaged segment may hold a record that never was; only two sound ones contradict.
         return doubtful or known.doubtful
 
-    def _apply_revoked(self, record: Revoked) -> None:
+    def _apply_revoked(self, record: Revoked, *, doubtful: bool) -> None:
         key = record.serial.value
+        if not doubtful:
+            self._doubtful.discard(key)
+        elif not self.is_revoked(record.serial):
+            self._doubtful.add(key)
         if (entry := self._by_serial.get(key)) is None:
             self._unmatched[key] = _earlier(self._unmatched.get(key), record)
             return
@@ -139,6 +145,7 @@ class LedgerState:
             by_identity.setdefault((entry.issued.namespace, entry.issued.name), set()).add(key)
         for (namespace, name), keys in by_identity.items():
             self._strike(namespace, name, keys)
+        self._doubtful.intersection_update(self._by_serial.keys() | self._unmatched.keys())
         for key in [key for key, one in self._unmatched.items() if one.not_after < before]:
             del self._unmatched[key]
         return len(gone)
@@ -148,6 +155,10 @@ class LedgerState:
     def by_serial(self, serial: SerialNumber) -> Entry | None:
         """The certificate of this serial, None if it is not on record."""
         return self._by_serial.get(serial.value)
+
+    def by_value(self, value: int) -> Entry | None:
+        """The certificate whose serial number has this value."""
+        return self._by_serial.get(value)
 
     def is_revoked(self, serial: SerialNumber) -> bool:
         """Whether this serial is revoked, on record or not."""
@@ -194,6 +205,17 @@ class LedgerState:
             if entry.revoked is not None:
                 yield entry.revoked
         yield from self._unmatched.values()
+
+    def doubtful(self) -> Iterator[Record]:
+        """Records that only damaged segments hold."""
+        for entry in self._by_serial.values():
+            if entry.doubtful:
+                yield entry.issued
+        for key in self._doubtful:
+            known = self._by_serial.get(key)
+            revoked = self._unmatched.get(key) if known is None else known.revoked
+            if revoked is not None:
+                yield revoked
 
     @property
     def count(self) -> int:

@@ -23,34 +23,40 @@ has that hour to be set back."""
 class TrustedTime:
     """The earlier of two clocks, never running faster than twice the monotonic one.
 
-    The two are our own and the backend's, which stamps what it stores. Both are known once this
-    process has stored something; until then there is no trusted time, and nothing is dropped.
+    The two are our own and the backend's, which stamps what it stores. Until anything stored has
+    been seen there is no trusted time, and nothing is dropped.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._stamp: tuple[datetime, float] | None = None
+        self._stamp: datetime | None = None  # the backend's time when the monotonic clock was 0
         self._believed: tuple[datetime, float] | None = None
 
-    def stamped(self, at: datetime | None) -> None:
-        """Take note that the backend has just stored something, at this time of its clock.
+    def stored(self, at: datetime | None) -> None:
+        """Take note that the backend has just stored something for us.
 
         Args:
-            at: None if it has no clock; then ours is the only one.
+            at: When, by its clock; None if it has none, then ours is the only one.
         """
-        self._stamp = (at or self._clock.now(), self._clock.monotonic())
-        self.now()
+        self._stamp = self._origin(at or self._clock.now())
+
+    def seen(self, at: datetime | None) -> None:
+        """Take note of something that the backend stored at some time: it is at least as late."""
+        if at is not None and (self._stamp is None or self._stamp < self._origin(at)):
+            self._stamp = self._origin(at)
 
     def now(self) -> datetime | None:
         """The time that it is at least, None while it is not known."""
         if self._stamp is None:
             return None
         monotonic = self._clock.monotonic()
-        stamp, stamped_at = self._stamp
-        evidence = min(self._clock.now(), stamp + timedelta(seconds=monotonic - stamped_at))
+        evidence = min(self._clock.now(), self._stamp + timedelta(seconds=monotonic))
         if self._believed is not None:
             believed, believed_at = self._believed
             limit = believed + timedelta(seconds=_CATCH_UP * (monotonic - believed_at))
             evidence = min(evidence, limit)
         self._believed = evidence, monotonic
         return evidence
+
+    def _origin(self, at: datetime) -> datetime:
+        return at - timedelta(seconds=self._clock.monotonic())

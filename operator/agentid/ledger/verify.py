@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING
 
 from agentid.errors import InputError
 from agentid.ledger.naming import parse_segment_name, segment_name
-from agentid.ledger.segment import Cover, Head, Reading, inspect
+from agentid.ledger.reading import Reading, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from agentid.ledger.segment import Cover, Head
     from agentid.ledger.store import StoredSegment
 
 __all__ = [
