@@ -232,7 +232,7 @@ def test_an_address_that_is_no_url_is_refused(
 
 
 def test_the_official_client_is_imported_for_kubeconfigs_only() -> None:
-    """The operator does not carry 55 MB for what only the command line needs."""
+    """The operator does not carry 25 MB for what only the command line needs."""
     program = (
         "import sys, agentid.kube.client, agentid.kube.credentials, agentid.kube.lease; "
         "sys.exit(any(name.split('.')[0] == 'kubernetes' for name in sys.modules))"

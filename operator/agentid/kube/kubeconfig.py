@@ -1,7 +1,7 @@
 """Credentials from a kubeconfig, as people at a terminal have them.
 
 Read by the official client's loader, which knows tokens, client certificates, exec plug-ins and
-OIDC. Importing this module costs 55 MB; `agentid.kube.credentials.load_credentials` does it late.
+OIDC. Importing this module costs 25 MB; `agentid.kube.credentials.load_credentials` does it late.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ The protocol is client-go's (`tools/leaderelection`), so its guarantees are:
 What no such protocol can promise: that a write sent while leading arrives while leading. Writes
 are conditional on what they were decided from, and the ledger takes more than one writer.
 
-What it costs the API server, at the defaults: the holder writes once in 2 s, each other replica
-reads once a second, together about 0.2 % of one core for two replicas. Reading once a second rather
-than once in 2 s halves the pause after a graceful stop (0.6 s on average, 1.2 s at most); a watch
-would cost about the same, as it would be sent every renewal.
+What it costs the API server, at the defaults: the holder writes once in 2 s (1.1 ms of CPU each),
+each other replica reads once a second (0.7 ms each): 0.13 % of one core for two replicas. Reading
+once a second rather than once in 2 s halves the pause after a graceful stop, to 0.5 s on average
+and 1.2 s at most. A watch would save at most half of that, since it would be sent every renewal,
+and would have to be guarded by reads all the same.
 """
 
 from __future__ import annotations
