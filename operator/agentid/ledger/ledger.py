@@ -164,7 +164,7 @@ class Ledger:
         finally:
             ready.cancel()
         if not self._synced.is_set():
-            await self._end()
+            await self.abandon()
             await self.join()
 
     async def join(self) -> None:
@@ -190,12 +190,14 @@ class Ledger:
         drained = asyncio.create_task(self._clock.sleep(self._limits.drain), name="ledger-drain")
         await asyncio.wait((self._tasks[0], drained), return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
-        await self._end()
+        await self.abandon()
 
-    async def _end(self) -> None:
+    async def abandon(self) -> None:
+        """Stop at once. What waits is not recorded, and callers that wait get UnavailableError."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     # Recording
 
