@@ -7,6 +7,7 @@ the real one, `agentid.testing.clock.ManualClock` the one for tests.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -41,15 +42,15 @@ class SystemClock:
     moment has to look at the clock again once awake.
     """
 
-    _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
     def now(self) -> datetime:
         """Return the wall-clock time, aware, in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since boot, suspension included."""
-        return time.clock_gettime(self._MONOTONIC)
+        """Return seconds since boot, suspension included where the system can tell."""
+        if sys.platform == "linux":
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds at the earliest."""

@@ -37,9 +37,8 @@ def open_session(credentials: Credentials, *, connections: int) -> aiohttp.Clien
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=connections,
-            # One server: what is free for the pool is free for the host.
             keepalive_timeout=_KEEP_ALIVE,
-            ssl=credentials.ssl_context or False,
+            ssl=credentials.ssl_context or True,
         ),
         # No compression: it would cost the API server's CPU, which is what we wait for.
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},

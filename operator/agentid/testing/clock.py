@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["ManualClock"]
 
 # How often the loop is turned between two moments of virtual time. A chain of awaits that hands
-# over more often than this between two sleeps would be seen one moment late; the longest of the
-# package's own, a queue worker woken through a lock, needs six.
+# over more often than this between two sleeps would be seen one moment late; turning in vain costs
+# well under a microsecond.
 _TURNS = 50
 
 
