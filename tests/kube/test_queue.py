@@ -8,12 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agentid.errors import InternalError
 from agentid.kube.objects import ObjectKey
-from agentid.kube.queue import Backoff, Lane, QueueClosedError, WorkQueue
+from agentid.kube.queue import Lane, QueueClosedError, WorkQueue
 
 if TYPE_CHECKING:
     from agentid.testing.clock import ManualClock
@@ -167,29 +165,6 @@ async def test_namespaces_take_turns_and_keep_their_order(clock: ManualClock) ->
 
 
 # Failing
-
-
-def test_backoff_doubles_up_to_its_ceiling() -> None:
-    """The bound doubles from half a second to five minutes; the wait is a share of it."""
-    backoff = Backoff()
-    assert [backoff.seconds(failures, 1.0) for failures in (1, 2, 3, 10, 11, 5000)] == [
-        0.5, 1.0, 2.0, 256.0, 300.0, 300.0,
-    ]  # fmt: skip
-    assert backoff.seconds(3, 0.25) == 0.5
-
-
-@given(
-    failures=st.integers(1, 10_000),
-    share=st.floats(0, 1, exclude_max=True),
-    asked=st.none() | st.timedeltas(timedelta(0), timedelta(hours=1)),
-)
-def test_backoff_stays_within_its_bounds(
-    failures: int, share: float, asked: timedelta | None
-) -> None:
-    """Never negative, never over the ceiling by itself, never less than was asked for."""
-    wait = Backoff().seconds(failures, share, asked)
-    least = asked.total_seconds() if asked else 0.0
-    assert least <= wait <= max(300.0, least * 1.1)
 
 
 async def test_a_failing_key_comes_again_by_itself(clock: ManualClock) -> None:

@@ -31,7 +31,6 @@ from agentid.kube.transport import JSON, Request, Transport, WriteHook, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
-    from types import TracebackType
     from typing import Self
 
     from agentid.kube.credentials import Credentials
@@ -92,12 +91,7 @@ class Client:
         """Return itself."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close."""
         await self.close()
 

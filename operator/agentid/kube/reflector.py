@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from agentid.errors import AgentIdError, UnavailableError, WatchExpiredError
+from agentid.kube.backoff import Backoff
 from agentid.kube.objects import EventType, JsonObject, ObjectKey, resource_version_of, uid_of
-from agentid.kube.queue import Backoff
 from agentid.kube.resources import EVERYTHING
 
 if TYPE_CHECKING:
