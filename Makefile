@@ -9,7 +9,7 @@ RELEASE ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/agentid/_ver
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate pyproject.toml
+	--no-emit-index-url --no-header --no-annotate --upgrade
 
 # In CI a skipped test is a failed run: a suite that quietly skips checks nothing.
 ifeq ($(CI),true)
@@ -32,6 +32,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=devcluster|current|kind  which cluster (now: $(CLUSTER))"
+	@echo "  FSYNC=1                          storage as durable as in production; slower"
 	@echo "  PYTEST_ARGS='-k ledger -x'       handed to pytest"
 
 dev: $(STAMP) ## Make .venv with everything locked by hash
@@ -62,7 +63,7 @@ test-integration: $(STAMP) ## Against a real API server, which the session start
 	$(PYTEST) -m integration
 
 cluster-up: $(STAMP) ## Start a cluster; admin kubeconfig at .cluster/kubeconfig
-	@$(PY) -m e2e up
+	@$(PY) -m e2e up $(if $(FSYNC),--fsync)
 
 cluster-down: $(STAMP) ## End it
 	@$(PY) -m e2e down
@@ -71,8 +72,9 @@ crds: $(STAMP) ## Generate crds/ from the models
 	$(PY) -m agentid crds --output crds
 
 lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
-	$(LOCK) --upgrade --output-file requirements/runtime.txt
-	$(LOCK) --upgrade --output-file requirements/dev.txt --group dev
+	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
+	$(LOCK) --output-file requirements/dev.txt pyproject.toml --group dev
+	$(LOCK) --output-file requirements/go.txt --group go
 
 changelog: $(STAMP) ## Show what the fragments in changelog.d say together
 	@$(PY) -m towncrier build --draft --version $(RELEASE)
