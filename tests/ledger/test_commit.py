@@ -359,6 +359,7 @@ async def test_every_interleaving_keeps_the_promise(
                     callers.append(asyncio.create_task(call()))
                     await asyncio.sleep(0)
         store.away = False
+        store.faults.clear()
         await clock.run_for(30)
         await asyncio.gather(*callers, return_exceptions=True)
         stored = {serial for one in serials(store) for serial in one}

@@ -97,9 +97,14 @@ class Intake:
         )
         self._take(reading, SegmentInfo.of(reading, commit.data), own=True, doubtful=False)
 
-    def present(self, stored: StoredSegment) -> None:
-        """The backend reports that a segment is there."""
-        self.trusted.seen(stored.created_at)
+    def present(self, stored: StoredSegment, *, just_now: bool = False) -> None:
+        """The backend reports that a segment is there.
+
+        Args:
+            stored: The segment.
+            just_now: Whether it came there while this process ran.
+        """
+        self.trusted.seen(stored.created_at, just_now=just_now)
         known = self.catalogue.get(stored.name)
         if known is not None and known.is_content(stored.data):
             return  # our own, or its metadata changed

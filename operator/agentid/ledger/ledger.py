@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from agentid.errors import InternalError, UnavailableError
+from agentid.errors import InputError, InternalError, UnavailableError
 from agentid.ledger.alarms import AlarmBook
 from agentid.ledger.committer import Commit, CommitLimits, Committer
 from agentid.ledger.compactor import Archive, Compaction, Compactor, discard
 from agentid.ledger.intake import Intake
 from agentid.ledger.naming import check_writer
+from agentid.ledger.records import Revoked
 from agentid.ledger.store import SegmentEventType, StoredSegment
 from agentid.ledger.verify import Alarm, AlarmKind, VerifyReport
 
@@ -216,12 +217,22 @@ class Ledger:
                 record whose append failed may stand on the ledger without its certificate having
                 been used; that is what revoking undelivered certificates is for. Once part of a
                 long call has failed, other parts may be durable.
-            InputError: A record is larger than `MAX_RECORD_BYTES`; nothing is recorded.
+            InputError: A record is larger than `MAX_RECORD_BYTES`, or a revocation names another
+                notAfter than the certificate has, and would be dropped too early; nothing is
+                recorded. `Entry.revocation` makes the right one.
             InternalError: The ledger has failed; `join` says why.
 
         Cancelling the caller withdraws records that were not sent yet; those that were sent go
         their way, as above.
         """
+        for record in records:
+            entry = self.state.by_serial(record.serial)
+            if isinstance(record, Revoked) and entry and entry.issued.not_after != record.not_after:
+                msg = (
+                    f"revocation of serial {record.serial}: notAfter {record.not_after} is not "
+                    f"{entry.issued.not_after}, that of the certificate; use Entry.revocation()"
+                )
+                raise InputError(msg)
         await self._committer.append(records)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -324,7 +335,7 @@ class Ledger:
                     self._check()
                     self._synced.set()
                 case SegmentEventType.PRESENT, StoredSegment() as stored:
-                    self._intake.present(stored)
+                    self._intake.present(stored, just_now=self._synced.is_set())
                     await asyncio.sleep(0)  # a large segment takes milliseconds
                 case SegmentEventType.GONE, StoredSegment() as stored:
                     self._intake.gone(stored.name)

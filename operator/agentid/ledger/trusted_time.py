@@ -24,7 +24,9 @@ class TrustedTime:
     """The earlier of two clocks, never running faster than twice the monotonic one.
 
     The two are our own and the backend's, which stamps what it stores. Until anything stored has
-    been seen there is no trusted time, and nothing is dropped.
+    been seen there is no trusted time, and nothing is dropped. What was stored before this process
+    began only tells how late it is at least; the pace is held to from the first thing on that is
+    stored while it runs.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -39,11 +41,21 @@ class TrustedTime:
             at: When, by its clock; None if it has none, then ours is the only one.
         """
         self._stamp = self._origin(at or self._clock.now())
+        self._hold_pace()
 
-    def seen(self, at: datetime | None) -> None:
-        """Take note of something that the backend stored at some time: it is at least as late."""
-        if at is not None and (self._stamp is None or self._stamp < self._origin(at)):
+    def seen(self, at: datetime | None, *, just_now: bool) -> None:
+        """Take note of something that the backend stored for whomever: it is at least as late.
+
+        Args:
+            at: When, by its clock; None if it has none.
+            just_now: Whether it was stored while this process ran.
+        """
+        if at is None:
+            return
+        if self._stamp is None or self._stamp < self._origin(at):
             self._stamp = self._origin(at)
+        if just_now:
+            self._hold_pace()
 
     def now(self) -> datetime | None:
         """The time that it is at least, None while it is not known."""
@@ -51,12 +63,16 @@ class TrustedTime:
             return None
         monotonic = self._clock.monotonic()
         evidence = min(self._clock.now(), self._stamp + timedelta(seconds=monotonic))
-        if self._believed is not None:
-            believed, believed_at = self._believed
-            limit = believed + timedelta(seconds=_CATCH_UP * (monotonic - believed_at))
-            evidence = min(evidence, limit)
-        self._believed = evidence, monotonic
-        return evidence
+        if self._believed is None:
+            return evidence
+        believed, believed_at = self._believed
+        limit = believed + timedelta(seconds=_CATCH_UP * (monotonic - believed_at))
+        self._believed = min(evidence, limit), monotonic
+        return self._believed[0]
+
+    def _hold_pace(self) -> None:
+        if (now := self.now()) is not None:
+            self._believed = now, self._clock.monotonic()
 
     def _origin(self, at: datetime) -> datetime:
         return at - timedelta(seconds=self._clock.monotonic())

@@ -231,6 +231,9 @@ def verify(infos: Iterable[SegmentInfo], remembered: Iterable[Head] = ()) -> Ver
     )
 
 
+_OWN = "its own bytes"
+
+
 class _Chain:
     """Everything that anybody states about one writer's segments."""
 
@@ -286,7 +289,7 @@ class _Claims:
             self.by_writer.setdefault(info.writer, _Chain()).present.add(info.sequence)
         if not info.is_sound:
             return
-        self.add(info.writer, info.sequence, info.hash, "its own bytes")
+        self.add(info.writer, info.sequence, info.hash, _OWN)
         self.add(info.writer, info.sequence - 1, info.previous, f"{info.name} as its predecessor")
         for head in info.heads:
             self.add(head.writer, head.sequence, head.hash, f"{info.name} as a witness")
@@ -302,8 +305,10 @@ class _Claims:
 
 
 def _dispute(name: str, chain: _Chain, place: int) -> str:
-    told = [f"{sources[0]} says {digest}" for digest, sources in chain.stated[place].items()]
+    told = [(sources[0], digest) for digest, sources in chain.stated[place].items()]
+    told.sort(key=lambda one: (one[0] != _OWN, one))
+    says = [f"{source} {'have' if source == _OWN else 'says'} {digest}" for source, digest in told]
     return (
-        f"ledger segment {name}: its hash is disputed: {', '.join(sorted(told))}; one of these "
-        "objects was altered or exchanged, compare them with a backup"
+        f"ledger segment {name}: its hash is disputed: {', '.join(says)}; one of these objects "
+        "was altered or exchanged, compare them with a backup"
     )

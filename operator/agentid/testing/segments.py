@@ -58,7 +58,7 @@ class MemorySegments:
         self._now = now
         self._log: list[SegmentEvent] = []
         self._changed = asyncio.Condition()
-        self._late: list[Callable[[], None]] = []
+        self._late: list[Callable[[], bool]] = []
 
     async def create(self, name: str, data: bytes, labels: Mapping[str, str]) -> CreateOutcome:
         """Store an object unless there is one of this name."""
@@ -135,16 +135,18 @@ class MemorySegments:
             await self.gate(verb, name)
         await asyncio.sleep(0)
         self._check_present()
-        for late in self._late:
-            late()
-        self._late.clear()
+        if self._late:
+            for late in self._late:
+                late()
+            self._late.clear()
+            await self._announce()
         if self.refusal is not None:
             raise self.refusal
         fault = self.faults.popleft() if self.faults else None
         if fault is Fault.BEFORE:
             raise UnavailableError(_SILENT)
         if fault is Fault.LATE:
-            self._late.append(lambda: void(apply()))
+            self._late.append(apply)
             raise UnavailableError(_SILENT)
         done = apply()
         await self._announce()
@@ -166,10 +168,6 @@ class MemorySegments:
 
 
 _SILENT = "no answer from the segment store in memory"
-
-
-def void(_: object) -> None:
-    """Take a result and leave it."""
 
 
 async def check_segment_store(make_store: Callable[[], Awaitable[SegmentStore]]) -> None:
