@@ -346,7 +346,8 @@ class Refusing:
         """Raise, or end at once."""
         if self.error is not None:
             raise self.error
-        for event in ():
+        no_events: tuple[SegmentEvent, ...] = ()
+        for event in no_events:
             yield event
 
     def __getattr__(self, name: str) -> object:

@@ -60,7 +60,9 @@ def compacted() -> Objects:
 
 def report(objects: Mapping[str, bytes]) -> VerifyReport:
     """Verify, in an order that is not that of the chains."""
-    return verify_segments(StoredSegment(name, data) for name, data in reversed(objects.items()))
+    return verify_segments(
+        StoredSegment(name, data) for name, data in reversed(list(objects.items()))
+    )
 
 
 def resealed(data: bytes, old: bytes, new: bytes) -> bytes:
