@@ -36,6 +36,7 @@ from agentid.errors import InputError
 from agentid.pki.algorithm import KeyAlgorithm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 __all__ = [
@@ -221,6 +222,12 @@ class AgentIdentity(Resource):
 
     rules: ClassVar = (NAME_RULE,)
 
+    @classmethod
+    def status_of(cls, body: Mapping[str, object]) -> AgentIdentityStatus:
+        """Read the status of an object, whatever its spec holds; leniently, as `parse` does."""
+        status = cls._readable_status(body.get("status"))
+        return status if isinstance(status, AgentIdentityStatus) else AgentIdentityStatus()
+
     @property
     def secret_name(self) -> str | None:
         """The name of the Secret to deliver to, None if delivery is through another door."""
@@ -228,19 +235,16 @@ class AgentIdentity(Resource):
             return None
         return self.spec.delivery.secret_name or f"{self.metadata.name}{SECRET_SUFFIX}"
 
-    def renewal_requested(self, now: datetime) -> datetime | None:
-        """The time in the annotation that asks for a renewal.
+    @property
+    def renewal_requested(self) -> datetime | None:
+        """The time in the annotation that asks for a renewal, None if there is no readable one.
 
-        Returns:
-            The instant: certificates issued before it are to be replaced. None if there is no
-            annotation, it holds no time, or one that is still to come: a certificate would be
-            renewed without end until then.
+        Certificates issued before it are to be replaced, once it has come.
         """
         text = self.metadata.annotations.get(ANNOTATION_RENEW_REQUESTED)
         if text is None:
             return None
         try:
-            requested = parse_time(text)
+            return parse_time(text)
         except InputError:
             return None
-        return requested if requested <= now else None

@@ -153,6 +153,18 @@ class Resource(Model):
             raise SpecError([each.sentence for each in violations_of(error)]) from error
 
     @classmethod
+    def metadata_of(cls, body: Mapping[str, object]) -> ObjectMeta:
+        """Read what the API server keeps about an object, whatever its spec holds.
+
+        Raises:
+            SpecError: It is not what an API server would keep.
+        """
+        try:
+            return ObjectMeta.model_validate(_plain(body.get("metadata", {})))
+        except ValidationError as error:
+            raise SpecError([each.sentence for each in violations_of(error)]) from error
+
+    @classmethod
     def _readable_status(cls, status: object) -> Model:
         """Make of a stored status what can be read of it."""
         model = cls.model_fields["status"].annotation

@@ -25,7 +25,14 @@ from agentid.ledger.store import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["DATA_KEY", "SELECTOR", "ConfigMapChange", "ConfigMapClient", "ConfigMapSegments"]
+__all__ = [
+    "DATA_KEY",
+    "SELECTOR",
+    "ConfigMapChange",
+    "ConfigMapClient",
+    "ConfigMapSegments",
+    "segment_of",
+]
 
 DATA_KEY: Final = "segment.jsonl"
 """Where in `data` the bytes stand."""
@@ -94,14 +101,14 @@ class ConfigMapSegments:
     async def read(self, name: str) -> StoredSegment | None:
         """Return a segment as it is now, None if there is none."""
         try:
-            return _segment(await self._client.get_config_map(self._namespace, name))
+            return segment_of(await self._client.get_config_map(self._namespace, name))
         except NotFoundError:
             return None
 
     async def list(self) -> AsyncIterator[StoredSegment]:
         """Yield all segments as of one moment."""
         async for body in self._client.list_config_maps(self._namespace, SELECTOR):
-            yield _segment(body)
+            yield segment_of(body)
 
     async def delete(self, name: str) -> None:
         """Delete a segment; that it is gone already is no error."""
@@ -120,7 +127,7 @@ class ConfigMapSegments:
             if kind is SegmentEventType.SYNCED:
                 yield SegmentEvent(kind)
             else:
-                yield SegmentEvent(kind, _segment(change.object))
+                yield SegmentEvent(kind, segment_of(change.object))
 
 
 _EVENTS: Final = {
@@ -131,7 +138,7 @@ _EVENTS: Final = {
 }
 
 
-def _segment(body: Mapping[str, object]) -> StoredSegment:
+def segment_of(body: Mapping[str, object]) -> StoredSegment:
     """The segment in a ConfigMap; without bytes, and so damaged, if they are not there."""
     data = _mapping(body.get("data")).get(DATA_KEY)
     name = _mapping(body.get("metadata")).get("name")

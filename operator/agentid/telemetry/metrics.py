@@ -150,6 +150,11 @@ class Metrics:
             buckets=_FAST,
             registry=self.registry,
         )
+        self.commit_bytes = Counter(
+            "agentid_ledger_commit_bytes",
+            "Bytes written to the ledger",
+            registry=self.registry,
+        )
         self.commit_records = Histogram(
             "agentid_ledger_commit_records",
             "Records in one ledger commit",

@@ -1,0 +1,181 @@
+"""Puts agentid into a cluster, and runs its operator as its own ServiceAccount."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from e2e.errors import E2EError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from e2e.providers import Cluster
+
+__all__ = ["NAMESPACE", "SERVICE_ACCOUNT", "Operator", "install", "operator_environment", "samples"]
+
+NAMESPACE: Final = "agentid-system"
+SERVICE_ACCOUNT: Final = "agentid-controller"
+
+_ROOT: Final = Path(__file__).parent.parent
+_TOKEN_LIFE: Final = "24h"  # noqa: S105 - a duration
+_PROBE: Final = "policies-probe"
+
+
+def install(cluster: Cluster) -> None:
+    """Install CRDs, namespace, RBAC and policies, and wait until they are in force.
+
+    Raises:
+        E2EError: The cluster refuses them.
+    """
+    manifests = _ROOT / "manifests"
+    cluster.kubectl("apply", "--server-side", "-f", str(_ROOT / "crds"))
+    for part in ("namespace.yaml", "rbac", "policies"):
+        cluster.kubectl("apply", "--server-side", "-f", str(manifests / part))
+    cluster.kubectl("wait", "--for=condition=Established", "-f", str(_ROOT / "crds"))
+    _until_policies_hold(cluster)
+
+
+def samples(cluster: Cluster, *names: str) -> None:
+    """Apply sample manifests, such as `issuer` and `classes`."""
+    for name in names:
+        path = _ROOT / "manifests" / "samples" / f"{name}.yaml"
+        cluster.kubectl("apply", "--server-side", "-f", str(path))
+
+
+def _until_policies_hold(cluster: Cluster) -> None:
+    """An admission policy is in force a second or two after it was accepted; ask it itself."""
+    probe = {
+        "apiVersion": "agentid.dev/v1alpha1",
+        "kind": "AgentIdentity",
+        "metadata": {"name": _PROBE, "namespace": "default"},
+        "spec": {"className": "none", "subject": {"serviceAccountName": "default"}},
+    }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": _PROBE,
+            "namespace": "default",
+            "labels": {"agentid.dev/managed": "true"},
+        },
+    }
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        dry = ("create", "--dry-run=server", "-o", "json", "-f", "-")
+        seen = cluster.kubectl(*dry, stdin=json.dumps(probe), check=False)
+        refused = cluster.kubectl(*dry, stdin=json.dumps(secret), check=False)
+        if "agentid.dev/revocation" in seen.stdout and refused.returncode != 0:
+            return
+        time.sleep(0.2)
+    msg = (
+        "the admission policies are installed, but not in force after 30 s; see "
+        "kubectl get validatingadmissionpolicies,mutatingadmissionpolicies -o yaml"
+    )
+    raise E2EError(msg)
+
+
+def operator_environment(cluster: Cluster) -> dict[str, str]:
+    """The environment of a pod that runs as the controller's ServiceAccount, made outside of one.
+
+    It has a token of that ServiceAccount, the cluster's CA and the API server's address, and no
+    admin's rights.
+    """
+    directory = cluster.directory / "operator" / "serviceaccount"
+    directory.mkdir(parents=True, exist_ok=True)
+    view = json.loads(
+        cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json").stdout
+    )
+    server = view["clusters"][0]["cluster"]
+    token = cluster.kubectl(
+        "create", "token", SERVICE_ACCOUNT, "--namespace", NAMESPACE, f"--duration={_TOKEN_LIFE}"
+    ).stdout
+    ca = base64.b64decode(server["certificate-authority-data"]).decode()
+    for name, content in (("token", token), ("ca.crt", ca), ("namespace", NAMESPACE)):
+        path = directory / name
+        path.touch(mode=0o600)
+        path.write_text(content, encoding="utf-8")
+    address = urlsplit(server["server"])
+    return {
+        **{name: value for name, value in os.environ.items() if name != "KUBECONFIG"},
+        "KUBERNETES_SERVICE_HOST": address.hostname or "",
+        "KUBERNETES_SERVICE_PORT": str(address.port or 443),
+        "AGENTID_SERVICEACCOUNT_DIR": str(directory),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator that runs in the background.
+
+    Attributes:
+        process: The process.
+        log: Where its log goes.
+        port: Of its probes and metrics.
+    """
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+    def stop(self, seconds: float = 15.0) -> int:
+        """Ask it to stop, and return its exit code; end it the hard way if it does not."""
+        self.process.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@contextlib.contextmanager
+def operator(cluster: Cluster, name: str = "operator", port: int = 0) -> Iterator[Operator]:
+    """Run an operator while the context is open."""
+    started = start_operator(cluster, name, port)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def start_operator(cluster: Cluster, name: str = "operator", port: int = 0) -> Operator:
+    """Start an operator in the background, as its own ServiceAccount.
+
+    Args:
+        cluster: Where agentid is installed.
+        name: Of the replica and of its log file.
+        port: Of its probes; 0 takes a free one, which its log tells.
+    """
+    log = cluster.directory / "operator" / f"{name}.log"
+    environment = operator_environment(cluster)
+    command = [sys.executable, "-m", "agentid", "operator", "--process", name]
+    command += ["--probe-host", "127.0.0.1", "--probe-port", str(port)]
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+    return Operator(process, log, port)
+
+
+def openssl() -> str:
+    """Return the path of OpenSSL's program.
+
+    Raises:
+        E2EError: There is none.
+    """
+    found = shutil.which("openssl")
+    if found is None:
+        msg = "openssl is not on PATH; on Debian: apt-get install openssl"
+        raise E2EError(msg)
+    return found

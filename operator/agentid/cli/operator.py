@@ -1,0 +1,51 @@
+"""`agentid operator`: the controller itself."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated
+
+import typer
+import uvloop
+
+from agentid.clock import SystemClock
+from agentid.telemetry.logs import configure_logging
+
+__all__ = ["operator"]
+
+
+def operator(
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENTID_NAMESPACE",
+            help="Where authorities, ledger and Lease are kept. Default: the operator's own.",
+        ),
+    ] = None,
+    process: Annotated[
+        str, typer.Option(envvar="POD_NAME", help="Name of this replica.")
+    ] = platform.node(),
+    probe_host: Annotated[
+        str, typer.Option(envvar="AGENTID_PROBE_HOST", help="Address of probes and metrics.")
+    ] = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    probe_port: Annotated[
+        int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
+    ] = 8080,
+    log_level: Annotated[
+        str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run the controller until SIGTERM."""
+    # Kopf and the Kubernetes client cost some 40 MB, which no other subcommand should pay.
+    from agentid.controller import run_operator  # noqa: PLC0415
+    from agentid.factory import Settings  # noqa: PLC0415
+
+    configure_logging(log_level)
+    uvloop.run(
+        run_operator(
+            Settings(process=process, namespace=namespace),
+            clock=SystemClock(),
+            probe_host=probe_host,
+            probe_port=probe_port,
+        )
+    )

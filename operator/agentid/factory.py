@@ -1,0 +1,168 @@
+"""Makes every long-lived part once, hands each to those who need it, and closes it in one place."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agentid.api.vocabulary import DeliveryMode
+from agentid.kube.client import Client
+from agentid.kube.credentials import load_credentials
+from agentid.kube.lease import ApiLease, Leader
+from agentid.kube.stores import ConfigMaps
+from agentid.ledger import Ledger, new_writer
+from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.services.catalogue import Catalogue
+from agentid.services.gathering import Gatherer
+from agentid.services.identities import IdentityService
+from agentid.services.issuance import Issuance
+from agentid.services.objects import IdentityObjects
+from agentid.services.secrets import SecretDelivery
+from agentid.services.world import World
+from agentid.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agentid.clock import Clock
+    from agentid.errors import AgentIdError
+    from agentid.kube.credentials import Credentials
+    from agentid.ledger import Alarm
+
+__all__ = ["Parts", "Settings", "build"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+LEASE: Final = "agentid-controller"
+
+_LEASE_TIMEOUT: Final = 3.0
+"""Seconds for a request about the Lease: a third of its renew deadline, so that two can fail."""
+
+_RANDOM_OCTETS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs from one installation, or one replica, to another.
+
+    Attributes:
+        process: Name of this replica, such as its pod's.
+        namespace: Where authorities, ledger and Lease are kept; None for the one that the
+            credentials name.
+        deliveries: The doors that this installation serves.
+        connections: Requests to the API server in flight at most.
+    """
+
+    process: str
+    namespace: str | None = None
+    deliveries: frozenset[DeliveryMode] = frozenset({DeliveryMode.SECRET})
+    connections: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one running operator."""
+
+    settings: Settings
+    namespace: str
+    clock: Clock
+    credentials: Credentials
+    client: Client
+    metrics: Metrics
+    world: World
+    ledger: Ledger
+    catalogue: Catalogue
+    identities: IdentityService
+    leader: Leader
+
+
+class _LedgerMetrics:
+    """Feeds what the ledger observes into metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def committed(self, *, records: int, size: int, seconds: float) -> None:
+        """Count a commit."""
+        self._metrics.commit_records.observe(records)
+        self._metrics.commit_seconds.observe(seconds)
+        self._metrics.commit_bytes.inc(size)
+
+    def alarmed(self, alarm: Alarm) -> None:
+        """Count nothing: the alarms that stand are a gauge, and the ledger logs them itself."""
+
+
+@asynccontextmanager
+async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
+    """Make the parts; the ledger is started by who runs them.
+
+    Raises:
+        InputError: There are no usable credentials.
+    """
+    credentials = await load_credentials(clock=clock)
+    namespace = settings.namespace or credentials.namespace
+    metrics, world = Metrics(), World()
+    writer = new_writer(settings.process, secrets.token_bytes(_RANDOM_OCTETS))
+    async with (
+        Client(
+            credentials, connections=settings.connections, on_write=metrics.count_write
+        ) as client,
+        Client(
+            credentials, connections=2, timeout=_LEASE_TIMEOUT, on_write=metrics.count_write
+        ) as lease_client,
+    ):
+        store = ConfigMaps(client, clock=clock, random=random.random, on_outage=_outage)
+        ledger = Ledger(
+            ConfigMapSegments(store, namespace),
+            clock=clock,
+            writer=writer,
+            observer=_LedgerMetrics(metrics),
+        )
+        gatherer = Gatherer(world, ledger=ledger, client=client, deliveries=settings.deliveries)
+        yield Parts(
+            settings=settings,
+            namespace=namespace,
+            clock=clock,
+            credentials=credentials,
+            client=client,
+            metrics=metrics,
+            world=world,
+            ledger=ledger,
+            catalogue=Catalogue(
+                world=world,
+                client=client,
+                clock=clock,
+                random=secrets.token_bytes,
+                namespace=namespace,
+            ),
+            identities=IdentityService(
+                world=world,
+                gatherer=gatherer,
+                issuance=Issuance(ledger=ledger, clock=clock),
+                delivery=SecretDelivery(client),
+                ledger=ledger,
+                objects=IdentityObjects(client, world),
+                clock=clock,
+                metrics=metrics,
+            ),
+            leader=Leader(
+                ApiLease(lease_client, namespace=namespace, name=LEASE),
+                identity=writer,
+                clock=clock,
+                random=random.random,
+                on_trouble=_lease_trouble,
+            ),
+        )
+
+
+def _outage(error: AgentIdError, seconds: float) -> None:
+    _log.warning("ledger_watch_interrupted", error=str(error), seconds=round(seconds, 1))
+
+
+def _lease_trouble(error: AgentIdError) -> None:
+    _log.warning("lease_request_failed", error=str(error))

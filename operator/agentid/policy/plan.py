@@ -1,0 +1,347 @@
+"""What has to be done about one identity, given the world as it was gathered.
+
+```
+            gone ──► revoke everything                              (nothing left to write to)
+        deleting ──► revoke everything, then let go of the finalizer
+       suspended ──► revoke everything, withdraw the Secret
+         refused ──► revoke what the class no longer allows, after the grace period
+         blocked ──► wait; what is valid stays
+         granted ──► issue if a cause is found; revoke what was replaced for a reason
+```
+
+Pure: it looks at the world and never at a difference, so a pass that was interrupted anywhere is
+completed by the next one.
+
+How it knows what a Secret holds, though nobody may read Secrets: a certificate stands in
+`status.certificate` only after it was delivered, and each record on the ledger names the one that
+stood there when it was made (`replaces`). So the newest record is either the one in the status, or
+its delivery is unconfirmed; then it may or may not lie in the Secret, and is replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from agentid.api.conditions import ConditionStatus, ConditionType, Reason
+from agentid.api.vocabulary import DeliveryMode
+from agentid.constants import FINALIZER
+from agentid.identity import RevocationReason, Validity
+from agentid.policy.grant import takes_away
+from agentid.policy.judge import Granted, Refused, exceeds
+from agentid.policy.renewal import renewal_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from agentid.api.agentclass import AgentClass
+    from agentid.api.agentidentity import AgentIdentity, AgentIdentityStatus
+    from agentid.api.model import ObjectMeta
+    from agentid.identity import SerialNumber
+    from agentid.policy.grant import Grant
+
+__all__ = ["Blocked", "Cause", "Held", "Observed", "Plan", "Standing", "plan", "renewal_of"]
+
+
+class Cause(StrEnum):
+    """Why a certificate is issued; the values are labels of a metric and words of the log."""
+
+    FIRST = "first"
+    """The identity has none."""
+    EXPIRED = "expired"
+    """The last one ran out before it could be renewed, or is not on record any more."""
+    UNCONFIRMED = "unconfirmed"
+    """One was made, and whether it was delivered is not known."""
+    CHANGED = "changed"
+    """What is granted differs from what the certificate was issued under."""
+    REQUESTED = "requested"
+    """Somebody asked for a renewal."""
+    RENEWAL = "renewal"
+    """Its time has come."""
+
+
+class Standing(StrEnum):
+    """How an identity stands once the plan is carried out; what its conditions tell."""
+
+    GONE = "gone"
+    DELETING = "deleting"
+    SUSPENDED = "suspended"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    GRANTED = "granted"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A certificate on the ledger that is not revoked and, as far as is certain, not expired.
+
+    Attributes:
+        serial: Its serial number.
+        uid: Of the AgentIdentity it was issued for, which may be a namesake that is gone.
+        door: How it was delivered.
+        grant: What it was issued under, None if a newer release wrote it in a form unknown here.
+        validity: Its period.
+        issued_at: When it was made.
+        replaces: The serial that was known to be delivered then.
+        doubtful: Its record comes from a damaged segment: good enough to revoke it, not good enough
+            to believe that it was delivered.
+    """
+
+    serial: SerialNumber
+    uid: str
+    door: DeliveryMode
+    grant: Grant | None
+    validity: Validity
+    issued_at: datetime
+    replaces: SerialNumber | None = None
+    doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """No judgement is possible yet: something the identity needs is missing or faulty.
+
+    Attributes:
+        reason: For the conditions.
+        message: What is missing, and the next step.
+        stalled: Whether the identity's own spec is to blame, so that waiting does not help.
+    """
+
+    reason: Reason
+    message: str
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything one decision is made from.
+
+    Attributes:
+        metadata: Of the object; None if there is none.
+        identity: The object, None if there is none or its spec does not parse.
+        status: What was written last.
+        held: Newest first, those of namesakes that are gone included.
+        agent_class: The class that the spec names, where there is one.
+        verdict: The judgement; None where nobody asks for one (gone, deleting, suspended).
+    """
+
+    metadata: ObjectMeta | None
+    identity: AgentIdentity | None
+    status: AgentIdentityStatus
+    held: tuple[Held, ...]
+    agent_class: AgentClass | None = None
+    verdict: Granted | Refused | Blocked | None = None
+
+    @property
+    def own(self) -> tuple[Held, ...]:
+        """Certificates of this very object, newest first."""
+        uid = "" if self.metadata is None else self.metadata.uid
+        return tuple(each for each in self.held if each.uid == uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in the order of the fields.
+
+    Attributes:
+        standing: How the identity stands afterwards.
+        revoke: Serials to revoke now, with the reason for each.
+        add_finalizer: Whether ours is missing and something is about to be issued.
+        issue: The cause to issue a certificate for, None if there is none.
+        replaces: The serial that is known to be delivered, for the new record.
+        withdraw: Name of the Secret whose contents are to be taken out.
+        current: The certificate that stays in use; None if one is issued or none is left.
+        release: Whether to let go of the finalizer.
+        look_again: When to look at the identity again if nothing happens before.
+    """
+
+    standing: Standing
+    revoke: tuple[tuple[Held, RevocationReason], ...] = ()
+    add_finalizer: bool = False
+    issue: Cause | None = None
+    replaces: SerialNumber | None = None
+    withdraw: str | None = None
+    current: Held | None = None
+    release: bool = False
+    look_again: datetime | None = None
+
+
+_NO_GRACE: Final = timedelta(0)
+
+_GONE: Final = RevocationReason.CESSATION_OF_OPERATION
+_WITHDRAWN: Final = RevocationReason.PRIVILEGE_WITHDRAWN
+_REPLACED: Final = RevocationReason.SUPERSEDED
+
+
+def plan(seen: Observed, now: datetime) -> Plan:
+    """Decide what to do about an identity."""
+    metadata, own = seen.metadata, seen.own
+    if metadata is None:
+        return Plan(Standing.GONE, tuple((each, _GONE) for each in seen.held))
+    strangers = tuple((each, _GONE) for each in seen.held if each.uid != metadata.uid)
+    if metadata.deletion_timestamp is not None:
+        made = Plan(
+            Standing.DELETING,
+            tuple((each, _GONE) for each in own),
+            release=FINALIZER in metadata.finalizers,
+        )
+    elif seen.identity is not None and seen.identity.spec.suspend:
+        made = Plan(
+            Standing.SUSPENDED,
+            tuple((each, _WITHDRAWN) for each in own),
+            withdraw=_delivered_to(seen.status),
+        )
+    else:
+        match seen.verdict:
+            case Granted() as granted:
+                made = _granted(seen, granted, now)
+            case Refused():
+                made = _refused(seen, now)
+            case _:
+                made = _blocked(seen, now)
+    return replace(made, revoke=(*strangers, *made.revoke))
+
+
+def renewal_of(held: Held, agent_class: AgentClass | None) -> datetime:
+    """When a certificate is to be renewed; the same answer at every look."""
+    before = None if agent_class is None else agent_class.spec.renewal.renew_before
+    return renewal_time(held.validity, before, f"{held.uid}/{held.serial}".encode())
+
+
+def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
+    metadata, identity = seen.metadata, seen.identity
+    own = tuple(each for each in seen.own if each.validity.not_after >= now)
+    current = _current(own, seen.status)
+    cause = _cause(seen, granted, own, current, now)
+    delivered = _delivered_to(seen.status)
+    withdraw = delivered if delivered != granted.grant.secret_name else None
+    if cause is not None:
+        confirmed = current or _confirmed(own, seen.status)
+        return Plan(
+            Standing.GRANTED,
+            add_finalizer=metadata is not None and FINALIZER not in metadata.finalizers,
+            issue=cause,
+            replaces=None if confirmed is None else confirmed.serial,
+            withdraw=withdraw,
+        )
+    if current is None or identity is None:  # what has no cause has a current certificate
+        return Plan(Standing.GRANTED)
+    grace = _grace(seen)
+    outdated = [
+        each
+        for each in own
+        if each.serial != current.serial and not _may_run_out(each, own, granted.grant, now)
+    ]
+    due = current.issued_at + grace
+    revoke = tuple((each, _REPLACED) for each in outdated) if now >= due else ()
+    requested = identity.renewal_requested
+    times = [renewal_of(current, seen.agent_class), current.validity.not_after]
+    times += [due] if outdated and not revoke else []
+    times += [requested] if requested is not None and requested > now else []
+    return Plan(
+        Standing.GRANTED,
+        revoke,
+        withdraw=withdraw,
+        current=current,
+        look_again=min(times),
+    )
+
+
+def _cause(
+    seen: Observed, granted: Granted, own: tuple[Held, ...], current: Held | None, now: datetime
+) -> Cause | None:
+    """The first cause that holds; their order is what a user is told."""
+    if not own:
+        return Cause.FIRST if seen.status.certificate is None else Cause.EXPIRED
+    if current is None or current.doubtful:
+        return Cause.UNCONFIRMED
+    if current.grant != granted.grant:
+        return Cause.CHANGED
+    requested = seen.identity.renewal_requested if seen.identity is not None else None
+    if requested is not None and current.issued_at < requested <= now:
+        return Cause.REQUESTED
+    if now >= renewal_of(current, seen.agent_class):
+        return Cause.RENEWAL
+    return None
+
+
+def _current(own: tuple[Held, ...], status: AgentIdentityStatus) -> Held | None:
+    """The newest certificate, if it is the one whose delivery is confirmed."""
+    newest = next((each for each in own if each.door is DeliveryMode.SECRET), None)
+    return newest if newest is not None and newest == _confirmed(own, status) else None
+
+
+def _confirmed(own: tuple[Held, ...], status: AgentIdentityStatus) -> Held | None:
+    """The certificate that the status says was delivered."""
+    if status.certificate is None:
+        return None
+    return next((each for each in own if str(each.serial) == status.certificate.serial), None)
+
+
+def _may_run_out(old: Held, own: tuple[Held, ...], grant: Grant, now: datetime) -> bool:
+    """Whether a replaced certificate may stay until it expires: it was renewed, and no more.
+
+    It has to be known to have been delivered, or nobody can say where it is.
+    """
+    return (
+        not old.doubtful
+        and any(each.replaces == old.serial for each in own)
+        and old.grant is not None
+        and not takes_away(old.grant, grant, now)
+    )
+
+
+def _refused(seen: Observed, now: datetime) -> Plan:
+    """A certificate that the class still allows runs out; what it no longer allows is revoked."""
+    live = tuple(each for each in seen.own if each.validity.not_after >= now)
+    outside = [each for each in live if _outside(each, seen.agent_class, now)]
+    due = _stalled_since(seen.status, now) + _grace(seen)
+    confirmed = _confirmed(live, seen.status)
+    if not outside or now < due:
+        times = [due] if outside else []
+        times += [confirmed.validity.not_after] if confirmed else []
+        return Plan(Standing.REFUSED, current=confirmed, look_again=min(times, default=None))
+    stays = confirmed if confirmed not in outside else None
+    return Plan(
+        Standing.REFUSED,
+        tuple((each, _WITHDRAWN) for each in outside),
+        withdraw=_delivered_to(seen.status) if stays is None else None,
+        current=stays,
+        look_again=stays.validity.not_after if stays else None,
+    )
+
+
+def _outside(held: Held, agent_class: AgentClass | None, now: datetime) -> bool:
+    return agent_class is None or held.grant is None or bool(exceeds(held.grant, agent_class, now))
+
+
+def _blocked(seen: Observed, now: datetime) -> Plan:
+    live = tuple(each for each in seen.own if each.validity.not_after >= now)
+    confirmed = _confirmed(live, seen.status)
+    return Plan(
+        Standing.BLOCKED,
+        current=confirmed,
+        look_again=confirmed.validity.not_after if confirmed else None,
+    )
+
+
+def _delivered_to(status: AgentIdentityStatus) -> str | None:
+    return None if status.delivery is None else status.delivery.secret_name
+
+
+def _grace(seen: Observed) -> timedelta:
+    spec = None if seen.agent_class is None else seen.agent_class.spec
+    return _NO_GRACE if spec is None else spec.revocation.grace_period
+
+
+def _stalled_since(status: AgentIdentityStatus, now: datetime) -> datetime:
+    return min(_stalls(status), default=now)
+
+
+def _stalls(status: AgentIdentityStatus) -> Iterator[datetime]:
+    for condition in status.conditions:
+        if condition.type == ConditionType.STALLED and condition.status is ConditionStatus.TRUE:
+            yield condition.last_transition_time

@@ -1,0 +1,195 @@
+"""What the status of an identity says: the same words for the same state, at every look.
+
+A status that equals the one written last is not written, so nothing here may depend on when it is
+computed, but for the transition times, which `set_conditions` keeps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentid.api.agentidentity import (
+    AgentIdentityStatus,
+    CertificateStatus,
+    ClassificationStatus,
+    DeliveryStatus,
+)
+from agentid.api.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    Wanted,
+    set_conditions,
+)
+from agentid.api.fields import format_time
+from agentid.api.violation import summarize
+from agentid.policy.judge import Granted, Refused
+from agentid.policy.plan import Blocked, Standing
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentid.policy.classification import Classification
+    from agentid.policy.grant import Grant
+    from agentid.policy.plan import Observed, Plan
+
+__all__ = ["after_failure", "after_issuing", "after_plan"]
+
+_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
+
+
+def after_issuing(
+    seen: Observed,
+    grant: Grant,
+    certificate: CertificateStatus,
+    now: datetime,
+) -> AgentIdentityStatus:
+    """The status of an identity whose new certificate has just been delivered."""
+    verdict = seen.verdict
+    classification = verdict.classification if isinstance(verdict, Granted) else None
+    return AgentIdentityStatus(
+        observed_generation=_generation(seen),
+        conditions=_conditions(seen, (_issued(certificate, grant.secret_name),), now),
+        spiffe_id=str(grant.spiffe_id),
+        classification=_classification(classification),
+        certificate=certificate,
+        delivery=DeliveryStatus(secret_name=grant.secret_name),
+        active_certificates=1 + sum(each.validity.not_after >= now for each in seen.own),
+    )
+
+
+def after_plan(
+    seen: Observed,
+    done: Plan,
+    certificate: CertificateStatus | None,
+    now: datetime,
+) -> AgentIdentityStatus:
+    """The status of an identity for which nothing was issued.
+
+    Args:
+        seen: What the plan was made from.
+        done: The plan, which was carried out.
+        certificate: Of `done.current`.
+        now: The time of a transition.
+
+    Returns:
+        The new status. It equals the old one but for `active_certificates` when there is nothing
+        else to say; that alone is no reason to write.
+    """
+    verdict, old = seen.verdict, seen.status
+    stays = done.withdraw is None
+    revoked = {each.serial for each, _ in done.revoke}
+    active = sum(each.validity.not_after >= now and each.serial not in revoked for each in seen.own)
+    classification = old.classification
+    if isinstance(verdict, Granted | Refused):
+        classification = _classification(verdict.classification)
+    return AgentIdentityStatus(
+        observed_generation=_generation(seen),
+        conditions=_conditions(seen, _wanted(seen, done, certificate), now),
+        spiffe_id=str(verdict.grant.spiffe_id) if isinstance(verdict, Granted) else old.spiffe_id,
+        classification=classification,
+        certificate=certificate,
+        delivery=old.delivery if stays else None,
+        active_certificates=active,
+    )
+
+
+def after_failure(
+    seen: Observed, reason: Reason, message: str, now: datetime, *, stalled: bool = False
+) -> AgentIdentityStatus:
+    """The status of an identity for which something could not be done.
+
+    A certificate that is still valid stays in the status, and Ready stays as it is: the agent can
+    go on working with it.
+
+    Args:
+        seen: What the plan was made from.
+        reason: What failed.
+        message: What happened, and what will or has to be done about it.
+        now: The time of a transition.
+        stalled: Whether trying again does not help.
+    """
+    valid = _valid(seen, now)
+    kind = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+    wanted = (
+        _still_ready(seen) if valid else Wanted(ConditionType.READY, _FALSE, reason, message),
+        Wanted(kind, _TRUE, reason, message),
+    )
+    return seen.status.model_copy(
+        update={
+            "observed_generation": _generation(seen),
+            "conditions": _conditions(seen, wanted, now),
+            "certificate": seen.status.certificate if valid else None,
+        }
+    )
+
+
+def _wanted(
+    seen: Observed, done: Plan, certificate: CertificateStatus | None
+) -> tuple[Wanted, ...]:
+    match done.standing, seen.verdict:
+        case Standing.SUSPENDED, _:
+            message = (
+                "spec.suspend is true: every certificate is revoked and none is issued; "
+                "set it to false for a new one"
+            )
+            return (
+                Wanted(ConditionType.READY, _FALSE, Reason.SUSPENDED, message),
+                Wanted(ConditionType.SUSPENDED, _TRUE, Reason.SUSPENDED, message),
+            )
+        case Standing.REFUSED, Refused() as refused:
+            message = summarize([each.sentence for each in refused.violations])
+            return (
+                Wanted(ConditionType.READY, _FALSE, refused.reason, message),
+                Wanted(ConditionType.STALLED, _TRUE, refused.reason, message),
+            )
+        case Standing.BLOCKED, Blocked() as blocked:
+            kind = ConditionType.STALLED if blocked.stalled else ConditionType.RECONCILING
+            ready = Wanted(ConditionType.READY, _FALSE, blocked.reason, blocked.message)
+            if certificate is not None and not blocked.stalled:
+                ready = _still_ready(seen)
+            return (ready, Wanted(kind, _TRUE, blocked.reason, blocked.message))
+        case _, Granted() as granted if certificate is not None:
+            return (_issued(certificate, granted.grant.secret_name),)
+        case _:
+            return ()
+
+
+def _issued(certificate: CertificateStatus, secret_name: str | None) -> Wanted:
+    where = "" if secret_name is None else f" is in Secret {secret_name}"
+    message = (
+        f"Certificate {certificate.serial}{where}, valid until "
+        f"{format_time(certificate.not_after)}, renewed at {format_time(certificate.renewal_time)}"
+    )
+    return Wanted(ConditionType.READY, _TRUE, Reason.ISSUED, message)
+
+
+def _still_ready(seen: Observed) -> Wanted:
+    """Ready as it was, since the certificate it speaks of is still valid."""
+    certificate, delivery = seen.status.certificate, seen.status.delivery
+    if certificate is None:
+        return Wanted(ConditionType.READY, _TRUE, Reason.ISSUED, "A certificate is delivered")
+    return _issued(certificate, None if delivery is None else delivery.secret_name)
+
+
+def _valid(seen: Observed, now: datetime) -> bool:
+    certificate = seen.status.certificate
+    return certificate is not None and any(
+        str(each.serial) == certificate.serial and each.validity.not_after >= now
+        for each in seen.own
+    )
+
+
+def _classification(found: Classification | None) -> ClassificationStatus | None:
+    if found is None:
+        return None
+    return ClassificationStatus(tier=found.tier, score=found.score, reasons=found.reasons)
+
+
+def _generation(seen: Observed) -> int:
+    return 0 if seen.metadata is None else seen.metadata.generation
+
+
+def _conditions(seen: Observed, wanted: tuple[Wanted, ...], now: datetime) -> tuple[Condition, ...]:
+    return set_conditions(seen.status.conditions, wanted, now, _generation(seen))

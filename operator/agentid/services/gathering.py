@@ -1,0 +1,164 @@
+"""Gathers what a decision about one identity is made from."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from agentid.api.agentidentity import AgentIdentity, AgentIdentityStatus
+from agentid.api.conditions import Reason
+from agentid.api.violation import summarize
+from agentid.errors import InputError, NotFoundError, SpecError
+from agentid.identity import Validity
+from agentid.kube.resources import AGENT_IDENTITIES
+from agentid.policy.grant import Grant
+from agentid.policy.judge import judge
+from agentid.policy.plan import Blocked, Held, Observed
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentid.api.agentclass import AgentClass
+    from agentid.api.vocabulary import DeliveryMode
+    from agentid.kube.client import Client
+    from agentid.kube.objects import JsonObject, ObjectKey
+    from agentid.ledger import Entry, Ledger
+    from agentid.policy.judge import Granted, Refused
+    from agentid.services.world import World
+
+__all__ = ["Gatherer"]
+
+_DOUBT: Final = timedelta(hours=24)
+"""How far our clock may be ahead while the ledger knows no better time: certificates that expired
+more recently by our clock still count when something has to be revoked. It is the longest lifetime
+that a certificate has, so nothing that is still good is left out by a clock a day ahead."""
+
+
+class Gatherer:
+    """Reads the caches; asks the API server only about what they do not hold."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        ledger: Ledger,
+        client: Client,
+        deliveries: frozenset[DeliveryMode],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            world: What the watches told.
+            ledger: What was issued and revoked.
+            client: To make sure that an identity is gone.
+            deliveries: The doors that this installation serves.
+        """
+        self._world = world
+        self._ledger = ledger
+        self._client = client
+        self._deliveries = deliveries
+
+    async def gather(self, key: ObjectKey, now: datetime) -> Observed:
+        """Observe one identity.
+
+        That it is gone is believed only from the API server itself: everything it held is revoked.
+
+        Raises:
+            UnavailableError: The API server is away, and the caches do not hold the identity.
+        """
+        held = self._held(key, now)
+        body = self._world.identities.get(key) or await self._ask(key, needed=bool(held))
+        if body is None:
+            return Observed(None, None, AgentIdentityStatus(), held)
+        metadata = AgentIdentity.metadata_of(body)
+        status = AgentIdentity.status_of(body)
+        try:
+            identity = AgentIdentity.parse(body)
+        except SpecError as error:
+            verdict = Blocked(Reason.INVALID_SPEC, summarize(error.violations), stalled=True)
+            return Observed(metadata, None, status, held, None, verdict)
+        agent_class = self._class_of(identity)
+        if metadata.deletion_timestamp is not None or identity.spec.suspend:
+            return Observed(metadata, identity, status, held, agent_class)
+        verdict_of = self._judge(identity, agent_class, now)
+        return Observed(metadata, identity, status, held, agent_class, verdict_of)
+
+    async def _ask(self, key: ObjectKey, *, needed: bool) -> JsonObject | None:
+        if not needed:
+            return None  # nothing is on record of it, so its absence has no consequence
+        try:
+            body = await self._client.get(AGENT_IDENTITIES, key.name, key.namespace)
+        except NotFoundError:
+            return None
+        self._world.identities.put(body)
+        return body
+
+    def _class_of(self, identity: AgentIdentity) -> AgentClass | None:
+        parsed = self._world.classes.get(identity.spec.class_name)
+        return None if parsed is None else parsed.model
+
+    def _judge(
+        self, identity: AgentIdentity, agent_class: AgentClass | None, now: datetime
+    ) -> Granted | Refused | Blocked:
+        name = identity.spec.class_name
+        parsed = self._world.classes.get(name)
+        if parsed is None:
+            message = (
+                f"spec.className: there is no AgentClass {name}; create it or name another one "
+                "(kubectl get agentclasses). The identity proceeds by itself"
+            )
+            return Blocked(Reason.CLASS_NOT_FOUND, message)
+        if agent_class is None:
+            message = f"AgentClass {name} cannot be used: {summarize(parsed.faults)}"
+            return Blocked(Reason.CLASS_NOT_FOUND, message)
+        issuer_name = agent_class.spec.issuer_name
+        issuer = self._world.issuers.get(issuer_name)
+        if issuer is None:
+            message = (
+                f"AgentClass {name} names AgentIssuer {issuer_name}, which does not exist; create "
+                "it or correct spec.issuerName of the class. The identity proceeds by itself"
+            )
+            return Blocked(Reason.ISSUER_NOT_FOUND, message)
+        state = self._world.issuer_states.get(issuer_name)
+        if issuer.model is None or state is None or state.issuer is None:
+            why = state.problem if state is not None else "it has not been set up yet"
+            message = f"AgentIssuer {issuer_name} cannot sign: {why}"
+            return Blocked(Reason.ISSUER_NOT_READY, message)
+        return judge(
+            identity,
+            agent_class,
+            state.issuer.trust_domain,
+            available_deliveries=self._deliveries,
+            now=now,
+        )
+
+    def _held(self, key: ObjectKey, now: datetime) -> tuple[Held, ...]:
+        certain = min(now, self._ledger.trusted_now() or now - _DOUBT)
+        return tuple(
+            _held(entry)
+            for entry in self._ledger.state.unrevoked(key.namespace, key.name)
+            if entry.issued.not_after >= certain
+        )
+
+
+def _held(entry: Entry) -> Held:
+    issued = entry.issued
+    return Held(
+        serial=issued.serial,
+        uid=issued.uid,
+        door=issued.door,
+        grant=_grant(issued.grant),
+        validity=Validity(issued.not_before, issued.not_after),
+        issued_at=issued.issued_at,
+        replaces=issued.replaces,
+        doubtful=entry.doubtful,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _grant(text: str) -> Grant | None:
+    try:
+        return Grant.from_json(text)
+    except InputError:
+        return None

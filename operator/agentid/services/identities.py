@@ -1,0 +1,328 @@
+"""Looks after one identity: gather, judge, plan, apply.
+
+`gather` reads, `judge` and `plan` are pure, and `apply` writes, in an order that can be interrupted
+anywhere:
+
+    revoke ─► finalizer ─► sign ─► ledger ─► Secret ─► status        (a certificate is issued)
+    revoke ─► withdraw ─► status ─► let go                           (nothing is)
+
+Revocations come first, since nothing that follows may delay them. A certificate is on the ledger
+before it is in the Secret, and in the status after it was delivered; what a crash leaves between
+these steps, the next pass sees on the ledger.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agentid.api.agentidentity import CertificateStatus
+from agentid.api.conditions import Reason
+from agentid.errors import (
+    AgentIdError,
+    ConflictError,
+    InternalError,
+    PreconditionError,
+    UnavailableError,
+)
+from agentid.policy.judge import Granted
+from agentid.policy.plan import Plan, Standing, plan, renewal_of
+from agentid.policy.renewal import renewal_time
+from agentid.policy.report import after_failure, after_issuing, after_plan
+from agentid.services.failure import PassError
+from agentid.services.issuance import make_key
+from agentid.services.secrets import Credential
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentid.api.agentidentity import AgentIdentityStatus
+    from agentid.api.model import ObjectMeta
+    from agentid.clock import Clock
+    from agentid.identity import RevocationReason, SerialNumber
+    from agentid.kube.objects import ObjectKey
+    from agentid.ledger import Ledger
+    from agentid.policy.grant import Grant
+    from agentid.policy.plan import Cause, Held, Observed
+    from agentid.services.gathering import Gatherer
+    from agentid.services.issuance import Issuance
+    from agentid.services.objects import IdentityObjects
+    from agentid.services.secrets import SecretDelivery
+    from agentid.services.world import World
+    from agentid.telemetry.metrics import Metrics
+
+__all__ = ["ACTOR", "IdentityService"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+ACTOR = "agentid-controller"
+"""Who revokes, on the ledger, what a change of a resource makes necessary."""
+
+
+class IdentityService:
+    """One pass at a time for each identity; `WorkQueue` sees to that."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        gatherer: Gatherer,
+        issuance: Issuance,
+        delivery: SecretDelivery,
+        ledger: Ledger,
+        objects: IdentityObjects,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """Take the parts; each is made and closed by the composition root."""
+        self._world = world
+        self._gatherer = gatherer
+        self._issuance = issuance
+        self._delivery = delivery
+        self._ledger = ledger
+        self._objects = objects
+        self._clock = clock
+        self._metrics = metrics
+        # Certificates that are on record, or may be, and are not known to be delivered. A try that
+        # failed on the way to the Secret or the status goes on with the same certificate.
+        self._undelivered: dict[ObjectKey, Credential] = {}
+
+    async def reconcile(self, key: ObjectKey) -> datetime | None:
+        """Do what has to be done about an identity now.
+
+        Returns:
+            When to look again if nothing happens before; None if there is no such time.
+
+        Raises:
+            PassError: Something could not be done; the status tells it, if it could be written.
+            AgentIdError: Nothing could be done, not even that.
+        """
+        now = self._clock.now()
+        seen = await self._gatherer.gather(key, now)
+        todo = plan(seen, now)
+        if todo.issue is None:
+            self._undelivered.pop(key, None)
+        try:
+            again = await self._apply(key, seen, todo, now)
+        except PassError as error:
+            await self._tell(key, seen, error)
+            raise
+        except (UnavailableError, ConflictError, PreconditionError):
+            raise
+        except AgentIdError as error:
+            raise await self._defect(key, seen, error) from error
+        if not again:
+            return todo.look_again
+        # What was issued may have left something to revoke later: look once more, at the ledger as
+        # it is now.
+        now = self._clock.now()
+        return plan(await self._gatherer.gather(key, now), now).look_again
+
+    # Apply
+
+    async def _apply(self, key: ObjectKey, seen: Observed, todo: Plan, now: datetime) -> bool:
+        """Carry out a plan; True if a certificate was issued."""
+        await self._revoke(todo.revoke, now)
+        metadata = seen.metadata
+        if metadata is None:
+            return False
+        if todo.issue is not None and isinstance(seen.verdict, Granted):
+            if todo.add_finalizer:
+                metadata = await self._objects.add_finalizer(metadata)
+            await self._issue(key, seen, metadata, seen.verdict.grant, todo, todo.issue)
+            return True
+        if todo.withdraw is not None:
+            await self._delivery.withdraw(metadata, todo.withdraw)
+        if todo.standing is Standing.DELETING:
+            if todo.release:
+                await self._objects.release(metadata)
+            return False
+        status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
+        if _differs(status, seen.status):
+            await self._objects.write_status(metadata, status)
+            _log.info(
+                "identity_judged",
+                namespace=metadata.namespace,
+                name=metadata.name,
+                standing=todo.standing.value,
+                reason=status.conditions[0].reason if status.conditions else "",
+            )
+        return False
+
+    async def _revoke(
+        self, revoke: tuple[tuple[Held, RevocationReason], ...], now: datetime
+    ) -> None:
+        records = [
+            entry.revocation(reason, at=now, actor=ACTOR)
+            for held, reason in revoke
+            if (entry := self._ledger.state.by_serial(held.serial)) is not None
+            and entry.revoked is None
+        ]
+        if not records:
+            return
+        try:
+            await self._ledger.append(*records)
+        except UnavailableError as error:
+            raise PassError(
+                Reason.LEDGER_UNAVAILABLE, str(error), retry_after=error.retry_after
+            ) from error
+        for record in records:
+            self._metrics.revocations.labels(record.reason.value).inc()
+            _log.info("serial_revoked", serial=str(record.serial), reason=record.reason.value)
+
+    async def _issue(
+        self,
+        key: ObjectKey,
+        seen: Observed,
+        metadata: ObjectMeta,
+        grant: Grant,
+        todo: Plan,
+        cause: Cause,
+    ) -> None:
+        began = self._clock.monotonic()
+        credential = self._left_over(key, seen, grant)
+        if credential is None:
+            credential = await self._make(key, seen, metadata, grant, todo.replaces)
+        if todo.withdraw is not None:
+            await self._delivery.withdraw(metadata, todo.withdraw)
+        name = grant.secret_name
+        if name is None:
+            message = f"delivery {grant.delivery} was granted, and only Secrets are served here"
+            raise InternalError(message)
+        delivered = seen.status.delivery
+        exists = delivered is not None and delivered.secret_name == name
+        await self._delivery.deliver(metadata, name, credential, exists=exists)
+        now = self._clock.now()
+        certificate = _certificate(credential)
+        await self._objects.write_status(metadata, after_issuing(seen, grant, certificate, now))
+        del self._undelivered[key]
+        leaf = credential.leaf
+        self._metrics.issuances.labels(grant.delivery.value, grant.issuer_name, cause.value).inc()
+        self._metrics.issue_seconds.observe(self._clock.monotonic() - began)
+        _log.info(
+            "svid_issued",
+            namespace=metadata.namespace,
+            name=metadata.name,
+            spiffe_id=str(leaf.spiffe_id),
+            serial=str(leaf.serial),
+            not_after=leaf.validity.not_after.isoformat(),
+            issuer=grant.issuer_name,
+            tier=grant.tier.value,
+            cause=cause.value,
+        )
+
+    async def _make(
+        self,
+        key: ObjectKey,
+        seen: Observed,
+        metadata: ObjectMeta,
+        grant: Grant,
+        replaces: SerialNumber | None,
+    ) -> Credential:
+        state = self._world.issuer_states.get(grant.issuer_name)
+        if state is None or state.issuer is None:
+            message = f"AgentIssuer {grant.issuer_name} cannot sign any more"
+            raise PassError(Reason.ISSUER_NOT_READY, message)
+        private_key, key_pem = await make_key(grant.key_algorithm)
+        made = await self._issuance.sign(
+            metadata, grant, state.issuer, private_key.public_key(), replaces=replaces
+        )
+        spec = None if seen.agent_class is None else seen.agent_class.spec
+        credential = Credential(
+            leaf=made.leaf,
+            key_pem=key_pem,
+            bundle_pem=state.issuer.bundle().pem,
+            grant=grant,
+            renewal_time=renewal_time(
+                made.leaf.validity,
+                None if spec is None else spec.renewal.renew_before,
+                f"{metadata.uid}/{made.leaf.serial}".encode(),
+            ),
+            issued_at=made.record.issued_at,
+        )
+        # Before the ledger is asked: it may say no and have it recorded all the same.
+        self._undelivered[key] = credential
+        await self._issuance.record(made)
+        return credential
+
+    def _left_over(self, key: ObjectKey, seen: Observed, grant: Grant) -> Credential | None:
+        """The certificate of an earlier try, if it is on record as the newest and still fits."""
+        credential, own = self._undelivered.get(key), seen.own
+        if (
+            credential is not None
+            and own
+            and own[0].serial == credential.leaf.serial
+            and not own[0].doubtful
+            and credential.grant == grant
+            and self._clock.now() < credential.renewal_time
+            and (seen.identity is None or not _asked_since(seen, credential.issued_at))
+        ):
+            return credential
+        return None
+
+    def _certificate_of(self, seen: Observed, held: Held | None) -> CertificateStatus | None:
+        """What the status says about a certificate that stays."""
+        known = seen.status.certificate
+        if held is None or known is None:
+            return None
+        return known.model_copy(update={"renewal_time": renewal_of(held, seen.agent_class)})
+
+    # Telling
+
+    async def _tell(self, key: ObjectKey, seen: Observed, error: PassError) -> None:
+        """Write into the status that something failed; best effort, the pass has failed anyway."""
+        self._metrics.failures.labels(error.reason.value).inc()
+        _log.warning(
+            "pass_failed", namespace=key.namespace, name=key.name,
+            reason=error.reason.value, error=str(error),
+        )  # fmt: skip
+        if seen.metadata is None:
+            return
+        status = after_failure(
+            seen, error.reason, str(error), self._clock.now(), stalled=error.stalled
+        )
+        if not _differs(status, seen.status):
+            return
+        try:
+            await self._objects.write_status(seen.metadata, status)
+        except AgentIdError as failed:
+            _log.warning(
+                "status_not_written", namespace=key.namespace, name=key.name, error=str(failed)
+            )
+
+    async def _defect(self, key: ObjectKey, seen: Observed, error: AgentIdError) -> PassError:
+        """Turn what nobody foresaw into a condition, with an id to find the log line by."""
+        correlation = uuid.uuid4().hex[:12]
+        _log.error(
+            "pass_broken", namespace=key.namespace, name=key.name, id=correlation, exc_info=error
+        )
+        message = f"agentid could not go on ({correlation}); its log says more under this id"
+        failure = PassError(Reason.INTERNAL_ERROR, message)
+        await self._tell(key, seen, failure)
+        return failure
+
+
+def _asked_since(seen: Observed, issued_at: datetime) -> bool:
+    requested = None if seen.identity is None else seen.identity.renewal_requested
+    return requested is not None and issued_at < requested
+
+
+def _certificate(credential: Credential) -> CertificateStatus:
+    validity = credential.leaf.validity
+    return CertificateStatus(
+        serial=str(credential.leaf.serial),
+        fingerprint=credential.leaf.fingerprint,
+        not_before=validity.not_before,
+        not_after=validity.not_after,
+        renewal_time=credential.renewal_time,
+        issuer=credential.grant.issuer_name,
+        key_algorithm=credential.grant.key_algorithm,
+    )
+
+
+def _differs(new: AgentIdentityStatus, old: AgentIdentityStatus) -> bool:
+    """Whether there is anything to write; a count that moved is no reason of its own."""
+    ignored = {"active_certificates"}
+    return new.model_dump(exclude=ignored) != old.model_dump(exclude=ignored)

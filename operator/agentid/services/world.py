@@ -1,0 +1,152 @@
+"""The world as the watches tell it: what a pass looks at instead of asking the API server.
+
+Identities come in tens of thousands and are looked at rarely, so they are kept as the bytes of
+their JSON, a third of the size of what they parse to. Classes and issuers are few and are looked at
+in every pass, so they are kept parsed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import orjson
+
+from agentid.errors import SpecError
+from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of, uid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from agentid.api.agentclass import AgentClass
+    from agentid.api.agentissuer import AgentIssuer
+    from agentid.issuers import Issuer
+    from agentid.kube.objects import JsonObject
+
+__all__ = ["Identities", "IssuerState", "Parsed", "World"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    uid: str
+    version: int
+    class_name: str
+    body: bytes
+
+
+class Identities:
+    """The AgentIdentities, newest version of each."""
+
+    def __init__(self) -> None:
+        self._seen: dict[ObjectKey, _Seen] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._seen)
+
+    def __contains__(self, key: ObjectKey) -> bool:
+        """Whether one of this key was seen, and not its end."""
+        return key in self._seen
+
+    def put(self, body: Mapping[str, object]) -> bool:
+        """Take in an object as the API server told it.
+
+        Returns:
+            Whether it is news: False for what we wrote ourselves, or for an older version, which a
+            watch may tell after the answer to a write.
+        """
+        key, uid = ObjectKey.of(body), uid_of(body)
+        version = _number(resource_version_of(body))
+        known = self._seen.get(key)
+        if known is not None and known.uid == uid and version <= known.version:
+            return False
+        spec = body.get("spec")
+        name = spec.get("className") if isinstance(spec, dict) else None
+        metadata = {k: v for k, v in metadata_of(body).items() if k != "managedFields"}
+        slim = {"metadata": metadata, "spec": spec, "status": body.get("status")}
+        self._seen[key] = _Seen(uid, version, str(name or ""), orjson.dumps(slim))
+        return True
+
+    def drop(self, key: ObjectKey) -> None:
+        """Forget an object that is gone."""
+        self._seen.pop(key, None)
+
+    def get(self, key: ObjectKey) -> JsonObject | None:
+        """Return an object, without its managedFields, None if there is none."""
+        seen = self._seen.get(key)
+        if seen is None:
+            return None
+        body: JsonObject = orjson.loads(seen.body)
+        return body
+
+    def __iter__(self) -> Iterator[ObjectKey]:
+        """Yield all keys there are at this moment."""
+        return iter(tuple(self._seen))
+
+    def of_classes(self, names: frozenset[str]) -> Iterator[ObjectKey]:
+        """Yield the keys of identities that name one of these classes at this moment."""
+        return (key for key, seen in tuple(self._seen.items()) if seen.class_name in names)
+
+
+def _number(version: str) -> int:
+    # Resource versions are numbers that can be compared, by the API's own contract since 1.35, and
+    # by etcd's before.
+    return int(version) if version.isdecimal() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[T]):
+    """A resource of a small kind: the model, or why there is none.
+
+    Attributes:
+        body: The object as the API server told it.
+        model: What it parses to, None if it does not.
+        faults: Why not, a sentence each.
+    """
+
+    body: Mapping[str, object]
+    model: T | None
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, parse: Callable[[Mapping[str, object]], T], body: Mapping[str, object]
+    ) -> Parsed[T]:
+        """Parse an object, and keep the faults if it does not parse."""
+        try:
+            return cls(body, parse(body))
+        except SpecError as error:
+            return cls(body, None, error.violations)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerState:
+    """An issuer that was set up, or why it was not.
+
+    Attributes:
+        issuer: What signs, None while it cannot.
+        problem: Why it cannot, for the conditions of identities that need it.
+    """
+
+    issuer: Issuer | None
+    problem: str = ""
+
+
+class World:
+    """Everything a pass over an identity looks at."""
+
+    def __init__(self) -> None:
+        self.identities = Identities()
+        self.classes: dict[str, Parsed[AgentClass]] = {}
+        self.issuers: dict[str, Parsed[AgentIssuer]] = {}
+        self.issuer_states: dict[str, IssuerState] = {}
+
+    def classes_of(self, issuer_name: str) -> frozenset[str]:
+        """Names of the classes that an issuer signs for."""
+        return frozenset(
+            name
+            for name, parsed in self.classes.items()
+            if parsed.model is not None and parsed.model.spec.issuer_name == issuer_name
+        )
