@@ -4,6 +4,7 @@ VENV ?= .venv
 CLUSTER ?= devcluster
 CLUSTER_DIR ?= .cluster
 PYTEST_ARGS ?=
+N ?= 1000
 RELEASE ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/agentid/_version.py)
 
 PY := $(VENV)/bin/python
@@ -25,8 +26,8 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help dev fmt lint types test test-unit test-integration \
-	cluster-up cluster-down crds lock changelog clean
+.PHONY: help dev fmt lint types test test-unit test-integration test-node bench demo demo-down \
+	cluster-up cluster-down run crds lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,20 @@ test-unit: $(STAMP) ## Without a cluster
 
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PYTEST) -m integration
+
+test-node: $(STAMP) ## Against a real kubelet as well; needs root
+	$(PYTEST) -m node
+
+bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
+	@$(PY) -m bench --number $(N)
+
+demo: $(STAMP) ## The whole story on a real cluster: issue, verify, renew, revoke
+	@$(PY) -m e2e.demo
+
+demo-down: cluster-down ## End what the demo left running
+
+run: $(STAMP) ## The operator in the foreground, as its own ServiceAccount
+	@$(PY) -m e2e.run
 
 cluster-up: $(STAMP) ## Start a cluster; admin kubeconfig at .cluster/kubeconfig
 	@$(PY) -m e2e up $(if $(FSYNC),--fsync)

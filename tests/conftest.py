@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.install import install
 from e2e.providers import provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from e2e.providers import Cluster
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,32 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield chosen.up()
     finally:
         chosen.down()
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Cluster:
+    """The same with agentid's resource definitions, RBAC and policies in force."""
+    install(cluster)
+    return cluster
+
+
+@pytest.fixture
+def make_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Makes namespaces that go with the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"test-{next(_numbers)}"
+        cluster.kubectl("create", "namespace", name)
+        made.append(name)
+        return name
+
+    yield make
+    if made:
+        cluster.kubectl("delete", "namespace", "--wait=false", *made)
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[[], str]) -> str:
+    """A namespace of this test's own."""
+    return make_namespace()
