@@ -48,7 +48,7 @@ def make_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
 
     yield make
     if made:
-        cluster.kubectl("delete", "namespace", "--wait=false", *made)
+        cluster.kubectl("delete", "namespace", "--wait=false", "--ignore-not-found", *made)
 
 
 @pytest.fixture
