@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from e2e.errors import E2EError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from e2e.providers import Cluster
 
@@ -148,21 +148,30 @@ def operator(cluster: Cluster, name: str = "operator", port: int = 0) -> Iterato
         started.stop()
 
 
-def start_operator(cluster: Cluster, name: str = "operator", port: int = 0) -> Operator:
+def start_operator(
+    cluster: Cluster,
+    name: str = "operator",
+    port: int = 0,
+    *,
+    module: str = "agentid",
+    environment: Mapping[str, str] | None = None,
+) -> Operator:
     """Start an operator in the background, as its own ServiceAccount.
 
     Args:
         cluster: Where agentid is installed.
         name: Of the replica and of its log file.
         port: Of its probes; 0 takes a free one, which its log tells.
+        module: What to run in place of agentid itself, for tests of faults.
+        environment: Variables on top of those that a pod has.
     """
     log = cluster.directory / "operator" / f"{name}.log"
-    environment = operator_environment(cluster)
-    command = [sys.executable, "-m", "agentid", "operator", "--process", name]
+    variables = {**operator_environment(cluster), **(environment or {})}
+    command = [sys.executable, "-m", module, "operator", "--process", name]
     command += ["--probe-host", "127.0.0.1", "--probe-port", str(port)]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip
     return Operator(process, log, port)

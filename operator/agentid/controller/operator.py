@@ -43,6 +43,9 @@ _STUCK: Final = 300.0
 """Seconds that the leader may hand out nothing while keys wait. Far above any back-off of the API
 server; below it a slow cluster would be restarted into a slower one."""
 
+_KOPF_END: Final = 0.3
+"""Seconds for Kopf to end its watches in order; it owes nothing to anybody, so it need not."""
+
 _PRIME_AGAIN: Final = 3.0
 
 
@@ -118,7 +121,7 @@ class _Run:
             kopf_stop.set()
             await asyncio.wait({leading}, timeout=_DRAIN)
             await parts.ledger.close()
-            await asyncio.wait({watching}, timeout=2.0)
+            await asyncio.wait({watching}, timeout=_KOPF_END)
             for task in endings:
                 task.cancel()
             await asyncio.gather(*endings, return_exceptions=True)

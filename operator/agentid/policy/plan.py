@@ -168,6 +168,11 @@ class Plan:
     release: bool = False
     look_again: datetime | None = None
 
+    @property
+    def acts(self) -> bool:
+        """Whether there is anything to do now."""
+        return bool(self.revoke or self.issue or self.withdraw or self.release)
+
 
 _NO_GRACE: Final = timedelta(0)
 

@@ -115,10 +115,11 @@ class IdentityService:
             raise await self._defect(key, seen, error) from error
         if not again:
             return todo.look_again
-        # What was issued may have left something to revoke later: look once more, at the ledger as
-        # it is now.
+        # What was issued may have left something to revoke, now or later: plan once more, with the
+        # ledger as it is now.
         now = self._clock.now()
-        return plan(await self._gatherer.gather(key, now), now).look_again
+        following = plan(await self._gatherer.gather(key, now), now)
+        return now if following.acts else following.look_again
 
     # Apply
 
