@@ -13,6 +13,7 @@ Kopf runs these in every replica, so that caches are warm everywhere; only the l
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 import kopf
@@ -21,6 +22,8 @@ from agentid.constants import GROUP, VERSION
 from agentid.kube.session import open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentid.controller.loops import Loops
     from agentid.kube.credentials import Credentials
 
@@ -35,6 +38,18 @@ half the throughput and twice the memory when thousands are created (measured in
 
 _CONNECTIONS: Final = 8
 """Three watches, and the lists before them."""
+
+
+class _Patience:
+    """Seconds between Kopf's tries of a request, without end.
+
+    By default Kopf gives up a request after nine tries, and its watch with it. An API server may be
+    away for longer, and one that has just started refuses everybody, since it knows no RBAC yet.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield short waits first, then the same one for ever."""
+        return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(3.0))
 
 
 def make_registry(loops: Loops, credentials: Credentials) -> kopf.OperatorRegistry:
@@ -70,4 +85,5 @@ def make_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = _CHUNK
     settings.queueing.idle_timeout = _IDLE
     settings.queueing.exit_timeout = 0.5
+    settings.networking.error_backoffs = _Patience()
     return settings

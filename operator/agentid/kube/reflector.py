@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from agentid.errors import AgentIdError, UnavailableError, WatchExpiredError
+from agentid.errors import ForbiddenError, NotFoundError, UnavailableError, WatchExpiredError
 from agentid.kube.backoff import Backoff
 from agentid.kube.objects import EventType, JsonObject, ObjectKey, resource_version_of, uid_of
 from agentid.kube.resources import EVERYTHING
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from agentid.clock import Clock
+    from agentid.errors import AgentIdError
     from agentid.kube.client import Client
     from agentid.kube.resources import Resource, Selector
 
 __all__ = ["Change", "ChangeType", "reflect"]
+
+_LONGEST_WAIT: Final = timedelta(seconds=10)
+"""Between two tries at most. Other replicas' revocations come this way, so a server that is back
+must not be left alone for minutes; one request in ten seconds harms none that is not."""
 
 _SETTLED_AFTER: Final = 10.0
 """Seconds a watch has to last for the outages before it to be forgotten."""
@@ -88,20 +94,25 @@ async def reflect(
         on_outage: Told about every failure, and the seconds until the next try.
 
     Raises:
-        ForbiddenError: We may not list or watch this.
-        NotFoundError: There is no such kind.
+        ForbiddenError: We may not list or watch this. Only before SYNCED: later it is an outage
+            like others, since an API server that has just started knows no RBAC yet.
+        NotFoundError: There is no such kind; likewise.
     """
     reflection = _Reflection(client, resource, namespace, selector)
-    waits = Backoff()
+    waits = Backoff(ceiling=_LONGEST_WAIT)
     failures = 0
     while True:
         began = clock.monotonic()
-        trouble: UnavailableError | WatchExpiredError | None = None
+        trouble: AgentIdError | None = None
         try:
             async with aclosing(reflection.follow()) as changes:
                 async for change in changes:
                     yield change
         except (UnavailableError, WatchExpiredError) as error:
+            trouble = error
+        except (ForbiddenError, NotFoundError) as error:
+            if not reflection.synced:
+                raise
             trouble = error
         if clock.monotonic() - began >= _SETTLED_AFTER:
             failures = 0
@@ -124,6 +135,7 @@ class _Reflection:
         self._selector = selector
         self._known: dict[ObjectKey, _Known] = {}
         self._version = ""
+        self.synced = False
 
     async def follow(self) -> AsyncGenerator[Change, None]:
         """List if need be, then watch until the watch ends."""
@@ -162,6 +174,7 @@ class _Reflection:
         for key in [key for key in self._known if key not in found]:
             yield Change(ChangeType.DELETED, key, _remains(key, self._known.pop(key)))
         self._version = version
+        self.synced = True
         yield Change(ChangeType.SYNCED, None, {})
 
     def _learn(self, event: EventType, body: JsonObject) -> list[Change]:
