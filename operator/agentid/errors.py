@@ -126,7 +126,17 @@ class AlreadyExistsError(ApiError):
 
 
 class ConflictError(ApiError):
-    """The object has changed since it was read, so it was not written."""
+    """The object has changed since it was read, so it was not written.
+
+    Attributes:
+        uid: Of the object that is there, where the request named another UID; else None.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, reason: str = "", uid: str | None = None
+    ) -> None:
+        super().__init__(message, status=status, reason=reason)
+        self.uid = uid
 
 
 class PreconditionError(ApiError):

@@ -25,7 +25,7 @@ SECRET = "reader-agentid"
 KILLED = -9
 
 ISSUANCE = ["create configmaps", "create secrets", "update agentidentities/status"]
-RENEWAL = ["create configmaps", "patch secrets", "update agentidentities/status"]
+RENEWAL = ["create configmaps", "update secrets", "update agentidentities/status"]
 SUSPENSION = RENEWAL
 DELETION = ["create configmaps", "patch agentidentities"]
 

@@ -41,6 +41,10 @@ length, and a condition message has to stay readable."""
 _RETRY_AFTER_MAX: Final = 3600
 _CONTROL = re.compile(r"[^\x20-\x7e]+")
 
+_UID_THERE = re.compile(r"UID in object meta: ([0-9a-f-]{36})\b")
+"""How the API server says which object is there when a precondition names another one's UID
+(apiserver, storage/interfaces.go, Preconditions.Check)."""
+
 _BY_CODE: Final[Mapping[int, type[ApiError]]] = {
     HTTPStatus.UNAUTHORIZED: ForbiddenError,
     HTTPStatus.FORBIDDEN: ForbiddenError,
@@ -114,6 +118,10 @@ def from_status(call: Call, status: Mapping[str, object], retry_after: str = "")
     kind = _BY_CODE.get(code, ApiError)
     if code == HTTPStatus.CONFLICT and reason == "AlreadyExists":
         kind = AlreadyExistsError
+    elif code == HTTPStatus.CONFLICT:
+        there = _UID_THERE.search(str(status.get("message")))
+        uid = None if there is None else there[1]
+        return ConflictError(message, status=code, reason=reason, uid=uid)
     elif code == HTTPStatus.UNPROCESSABLE_ENTITY and call.json_patch and not details.get("causes"):
         # An operation that cannot be applied and an object that breaks its schema are both 422
         # `Invalid`; only the latter names causes (apiserver, handlers/patch.go, applyJSPatch).

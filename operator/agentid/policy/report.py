@@ -43,6 +43,7 @@ def after_issuing(
     seen: Observed,
     grant: Grant,
     certificate: CertificateStatus,
+    delivery: DeliveryStatus,
     now: datetime,
 ) -> AgentIdentityStatus:
     """The status of an identity whose new certificate has just been delivered."""
@@ -50,11 +51,11 @@ def after_issuing(
     classification = verdict.classification if isinstance(verdict, Granted) else None
     return AgentIdentityStatus(
         observed_generation=_generation(seen),
-        conditions=_conditions(seen, (_issued(certificate, grant.secret_name),), now),
+        conditions=_conditions(seen, (_issued(certificate, delivery.secret_name),), now),
         spiffe_id=str(grant.spiffe_id),
         classification=_classification(classification),
         certificate=certificate,
-        delivery=DeliveryStatus(secret_name=grant.secret_name),
+        delivery=delivery,
         active_certificates=1 + sum(each.validity.not_after >= now for each in seen.own),
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agentid.api.agentidentity import CertificateStatus
+from agentid.api.agentidentity import CertificateStatus, DeliveryStatus
 from agentid.api.conditions import Reason
 from agentid.errors import (
     AgentIdError,
@@ -135,7 +135,8 @@ class IdentityService:
             await self._issue(key, seen, metadata, seen.verdict.grant, todo, todo.issue)
             return True
         if todo.withdraw is not None:
-            await self._delivery.withdraw(metadata, todo.withdraw)
+            delivered = seen.status.delivery or DeliveryStatus()
+            await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
         if todo.standing is Standing.DELETING:
             if todo.release:
                 await self._objects.release(metadata)
@@ -186,18 +187,19 @@ class IdentityService:
         credential = self._left_over(key, seen, grant)
         if credential is None:
             credential = await self._make(key, seen, metadata, grant, todo.replaces)
+        delivered = seen.status.delivery or DeliveryStatus()
         if todo.withdraw is not None:
-            await self._delivery.withdraw(metadata, todo.withdraw)
+            await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
         name = grant.secret_name
         if name is None:
             message = f"delivery {grant.delivery} was granted, and only Secrets are served here"
             raise InternalError(message)
-        delivered = seen.status.delivery
-        exists = delivered is not None and delivered.secret_name == name
-        await self._delivery.deliver(metadata, name, credential, exists=exists)
+        known = delivered.secret_uid if delivered.secret_name == name else None
+        uid = await self._delivery.deliver(metadata, name, credential, known)
+        delivered = DeliveryStatus(secret_name=name, secret_uid=uid)
         now = self._clock.now()
-        certificate = _certificate(credential)
-        await self._objects.write_status(metadata, after_issuing(seen, grant, certificate, now))
+        status = after_issuing(seen, grant, _certificate(credential), delivered, now)
+        await self._objects.write_status(metadata, status)
         del self._undelivered[key]
         leaf = credential.leaf
         self._metrics.issuances.labels(grant.delivery.value, grant.issuer_name, cause.value).inc()

@@ -1,14 +1,16 @@
 """Delivery through a Secret: written whole, never read.
 
-An update is a JSON Patch whose first operation tests the label that names the owner, so a Secret of
-somebody else, or of a namesake that is gone, is never overwritten, whatever policies are installed.
-Why there is no other way without reading: `docs/adr/0003-no-secret-reads.md`.
+A Secret that exists is replaced only if it has the UID that its creation was answered with, so one
+of somebody else, or of a namesake that is gone, is never overwritten. Where the UID is not known,
+since a crash came between a Secret and the status that tells its UID, the admission policy
+`agentid-controller-secrets` says whose the Secret is. Why: `docs/adr/0003-no-secret-reads.md`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,19 +26,23 @@ from agentid.constants import (
 from agentid.errors import (
     AlreadyExistsError,
     ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
     NotFoundError,
-    PreconditionError,
     UnavailableError,
 )
+from agentid.kube.objects import uid_of
 from agentid.kube.resources import SECRETS
 from agentid.services.failure import PassError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from agentid.api.model import ObjectMeta
     from agentid.kube.client import Client
+    from agentid.kube.objects import JsonObject
     from agentid.pki import Leaf
     from agentid.policy.grant import Grant
 
@@ -45,6 +51,12 @@ __all__ = ["Credential", "SecretDelivery"]
 _ANNOTATION_SERIAL: Final = f"{GROUP}/serial"
 _ANNOTATION_NOT_AFTER: Final = f"{GROUP}/not-after"
 _ANNOTATION_SPIFFE_ID: Final = f"{GROUP}/spiffe-id"
+
+_POLICY: Final = "agentid-controller-secrets"
+"""The policy that lets the controller replace a Secret only by one of the same identity."""
+
+_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+"""A UID that nothing has (RFC 9562 §5.9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,16 @@ class Credential:
         }
 
 
+_FOREIGN: Final = (
+    "it does not belong to this identity; remove it or choose another spec.delivery.secretName. "
+    "agentid overwrites no Secret that is not its own"
+)
+_UNPROTECTED: Final = (
+    f"whose it is cannot be told, since the policy {_POLICY} is not in force; install agentid's "
+    "policies, or remove the Secret"
+)
+
+
 class SecretDelivery:
     """Writes, and empties, the Secrets of identities."""
 
@@ -100,15 +122,18 @@ class SecretDelivery:
         self._client = client
 
     async def deliver(
-        self, owner: ObjectMeta, name: str, credential: Credential, *, exists: bool
-    ) -> None:
+        self, owner: ObjectMeta, name: str, credential: Credential, uid: str | None
+    ) -> str:
         """Write the Secret whole.
 
         Args:
             owner: The AgentIdentity, which the Secret goes with.
             name: Of the Secret, in the identity's namespace.
             credential: What to write.
-            exists: Whether it probably exists; only saves a request when right.
+            uid: Of the Secret when it was last written, None if it never was or nobody knows.
+
+        Returns:
+            The UID of the Secret.
 
         Raises:
             PassError: It was not written, or nobody knows; the certificate in use is unharmed.
@@ -119,25 +144,26 @@ class SecretDelivery:
             _ANNOTATION_NOT_AFTER: format_time(credential.leaf.validity.not_after),
             _ANNOTATION_SPIFFE_ID: str(credential.grant.spiffe_id),
         }
-        data = _encoded(credential.files())
-        try:
-            if not exists and await self._create(owner, name, data, about):
-                return
-            if await self._update(owner, name, data, about):
-                return
-            if await self._create(owner, name, data, about):
-                return
-        except UnavailableError as error:
-            raise _unavailable(error) from error
-        except ApiError as error:
-            raise _refused(owner, name, error) from error
-        message = f"Secret {owner.namespace}/{name} comes and goes; agentid tries again"
-        raise PassError(Reason.SECRET_REFUSED, message)
+        draft = _Draft(owner, name, credential.files(), about)
+        with _told(draft):
+            written = None if uid is None else await self._replace(draft, uid)
+            written = written or await self._create(draft)
+            # A Secret is there, and its UID is not known.
+            written = written or await self._replace(draft, _NOBODY)
+        if written is None:
+            message = f"Secret {owner.namespace}/{name} comes and goes; agentid tries again"
+            raise PassError(Reason.SECRET_REFUSED, message)
+        return written
 
-    async def withdraw(self, owner: ObjectMeta, name: str) -> None:
+    async def withdraw(self, owner: ObjectMeta, name: str, uid: str | None) -> None:
         """Take key and certificate out of the Secret; one that is gone is no error.
 
         The Secret itself stays, empty: pods that mount it go on, and agentid may not delete it.
+
+        Args:
+            owner: The AgentIdentity that it was written for.
+            name: Of the Secret, in the identity's namespace.
+            uid: Of the Secret when it was last written, None if nobody knows.
 
         Raises:
             PassError: It was not written, or nobody knows.
@@ -145,31 +171,97 @@ class SecretDelivery:
         gone = {"state": "withdrawn", "identity": f"{owner.namespace}/{owner.name}"}
         text = json.dumps(gone, indent=2).encode() + b"\n"
         # Kubernetes asks a Secret of type kubernetes.io/tls for these two keys, empty or not.
-        data = _encoded({"tls.crt": b"", "tls.key": b"", "agent.json": text})
+        files = {"tls.crt": b"", "tls.key": b"", "agent.json": text}
+        draft = _Draft(owner, name, files, {ANNOTATION_IDENTITY: owner.name})
         try:
-            await self._update(owner, name, data, {ANNOTATION_IDENTITY: owner.name})
-        except PreconditionError:
-            return  # not ours any more, so nothing of ours is in it
-        except UnavailableError as error:
-            raise _unavailable(error) from error
-        except ApiError as error:
-            raise _refused(owner, name, error) from error
+            with _told(draft):
+                await self._replace(draft, uid or _NOBODY)
+        except PassError as error:
+            if error.reason is not Reason.SECRET_CONFLICT:
+                raise
+            # Not ours any more, so nothing of ours is in it.
 
-    async def _create(
-        self,
-        owner: ObjectMeta,
-        name: str,
-        data: Mapping[str, str],
-        annotations: Mapping[str, str],
-    ) -> bool:
-        body = {
+    async def _create(self, draft: _Draft) -> str | None:
+        """Create a Secret, and return its UID; None if there is one of this name."""
+        try:
+            return uid_of(await self._client.create(SECRETS, draft.body()))
+        except AlreadyExistsError:
+            return None
+
+    async def _replace(self, draft: _Draft, uid: str) -> str | None:
+        """Replace the Secret of this UID, or the one that is there if it is ours.
+
+        Returns:
+            The UID of what was replaced; None if there is no Secret of this name.
+
+        Raises:
+            _NotOursError: There is one, and it is not ours.
+            ApiError: It was refused for another reason.
+        """
+        try:
+            try:
+                return await self._put(draft, uid)
+            except ConflictError as error:
+                if error.uid is None:
+                    raise
+                return await self._adopt(draft, error.uid)
+        except NotFoundError:
+            return None
+
+    async def _adopt(self, draft: _Draft, uid: str) -> str:
+        """Replace a Secret of which only the UID is known, relying on the admission policy.
+
+        The policy is asked first whether it is in force: a replacement in the name of nobody, which
+        would not be stored anyhow, has to be refused by it. A Secret of another type is refused
+        before any policy is asked, and none of ours.
+        """
+        try:
+            probe = draft.body(uid=uid, owner_uid=_NOBODY)
+            await self._client.replace(SECRETS, probe, dry_run=True)
+        except ForbiddenError as error:
+            if _POLICY not in str(error):
+                raise
+        except InvalidError as error:
+            raise _NotOursError(_FOREIGN) from error
+        else:
+            raise _NotOursError(_UNPROTECTED)
+        try:
+            return await self._put(draft, uid)
+        except ForbiddenError as error:
+            if _POLICY not in str(error):
+                raise
+            raise _NotOursError(_FOREIGN) from error
+
+    async def _put(self, draft: _Draft, uid: str) -> str:
+        return uid_of(await self._client.replace(SECRETS, draft.body(uid=uid)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A Secret as it is to be, whichever object it becomes."""
+
+    owner: ObjectMeta
+    name: str
+    files: Mapping[str, bytes]
+    annotations: Mapping[str, str]
+
+    def body(self, *, uid: str | None = None, owner_uid: str | None = None) -> JsonObject:
+        """The object for the API server.
+
+        Args:
+            uid: Of the Secret that it replaces; None for a new one.
+            owner_uid: What the label says of the owner, where that is not the truth.
+        """
+        owner = self.owner
+        return {
             "apiVersion": SECRETS.api_version,
             "kind": SECRETS.kind,
             "metadata": {
                 "namespace": owner.namespace,
-                "name": name,
-                "labels": {LABEL_MANAGED: "true", LABEL_IDENTITY_UID: owner.uid},
-                "annotations": dict(annotations),
+                "name": self.name,
+                **({} if uid is None else {"uid": uid}),
+                "labels": {LABEL_MANAGED: "true", LABEL_IDENTITY_UID: owner_uid or owner.uid},
+                "annotations": dict(self.annotations),
                 "ownerReferences": [
                     {
                         "apiVersion": f"{GROUP}/{VERSION}",
@@ -181,48 +273,26 @@ class SecretDelivery:
                 ],
             },
             "type": "kubernetes.io/tls",
-            "data": data,
+            "data": {
+                name: base64.b64encode(content).decode() for name, content in self.files.items()
+            },
         }
-        try:
-            await self._client.create(SECRETS, body)
-        except AlreadyExistsError:
-            return False
-        return True
-
-    async def _update(
-        self,
-        owner: ObjectMeta,
-        name: str,
-        data: Mapping[str, str],
-        annotations: Mapping[str, str],
-    ) -> bool:
-        label = LABEL_IDENTITY_UID.replace("/", "~1")  # RFC 6901 §3
-        operations: tuple[dict[str, object], ...] = (
-            {"op": "test", "path": f"/metadata/labels/{label}", "value": owner.uid},
-            {"op": "add", "path": "/metadata/annotations", "value": dict(annotations)},
-            {"op": "add", "path": "/data", "value": dict(data)},
-        )
-        try:
-            await self._client.patch_json(SECRETS, name, operations, owner.namespace)
-        except NotFoundError:
-            return False
-        return True
 
 
-def _encoded(files: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: base64.b64encode(content).decode() for name, content in files.items()}
+class _NotOursError(Exception):
+    """The Secret of this name is, or may be, somebody else's; the message says what to do."""
 
 
-def _unavailable(error: UnavailableError) -> PassError:
-    return PassError(Reason.SECRET_REFUSED, str(error), retry_after=error.retry_after)
-
-
-def _refused(owner: ObjectMeta, name: str, error: ApiError) -> PassError:
-    if isinstance(error, PreconditionError):
-        message = (
-            f"Secret {owner.namespace}/{name} exists and does not belong to this identity; remove "
-            "it or choose another spec.delivery.secretName. agentid overwrites no Secret that is "
-            "not its own, and tries again"
-        )
-        return PassError(Reason.SECRET_CONFLICT, message)
-    return PassError(Reason.SECRET_REFUSED, f"Secret {owner.namespace}/{name}: {error}")
+@contextmanager
+def _told(draft: _Draft) -> Iterator[None]:
+    """Turn what befalls a Secret into the words of a condition."""
+    secret = f"Secret {draft.owner.namespace}/{draft.name}"
+    try:
+        yield
+    except _NotOursError as error:
+        message = f"{secret} exists, and {error}. It tries again"
+        raise PassError(Reason.SECRET_CONFLICT, message) from error
+    except UnavailableError as error:
+        raise PassError(Reason.SECRET_REFUSED, str(error), retry_after=error.retry_after) from error
+    except ApiError as error:
+        raise PassError(Reason.SECRET_REFUSED, f"{secret}: {error}") from error

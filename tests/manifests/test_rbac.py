@@ -1,0 +1,114 @@
+"""What the controller's ServiceAccount may do, and all that it may not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.manifests.conftest import User
+
+pytestmark = pytest.mark.integration
+
+SYSTEM = "agentid-system"
+
+EVERYWHERE = {
+    ("agentclasses.agentid.dev", "get list watch"),
+    ("agentissuers.agentid.dev", "get list watch"),
+    ("agentidentities.agentid.dev", "get list watch patch"),
+    ("agentclasses.agentid.dev/status", "update"),
+    ("agentissuers.agentid.dev/status", "update"),
+    ("agentidentities.agentid.dev/status", "update"),
+    ("agentidentities.agentid.dev/finalizers", "update"),
+    ("secrets", "create update"),
+}
+"""Beside what every authenticated user may: ask what it may do itself."""
+
+
+def granted(user: User, namespace: str) -> set[tuple[str, str]]:
+    """All rights on resources that RBAC gives in a namespace."""
+    table = user("auth", "can-i", "--list", "--no-headers", "-n", namespace)
+    assert table.returncode == 0, table.stderr
+    found = set()
+    for line in table.stdout.splitlines():
+        resource, _, rest = line.partition(" ")
+        verbs = rest[rest.rindex("[") + 1 : rest.rindex("]")]
+        if resource and "k8s.io" not in resource:
+            found.add((resource, verbs))
+    return found
+
+
+def test_nothing_but_this_is_granted_in_any_namespace(controller: User) -> None:
+    """No read on Secrets, no patch on them, and nothing of pods, nodes or roles."""
+    rights: dict[str, set[str]] = {}
+    for resource, verbs in granted(controller, "default"):
+        rights.setdefault(resource, set()).update(verbs.split())
+    assert rights == {resource: set(verbs.split()) for resource, verbs in EVERYWHERE}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "get secrets", "list secrets", "watch secrets", "patch secrets", "delete secrets",
+        "deletecollection secrets",
+        "create agentidentities.agentid.dev", "update agentidentities.agentid.dev",
+        "delete agentidentities.agentid.dev", "use agentclasses.agentid.dev",
+        "update agentclasses.agentid.dev", "patch agentissuers.agentid.dev",
+        "escalate clusterroles", "bind clusterroles", "escalate roles", "bind roles",
+        "create rolebindings", "create clusterrolebindings", "update clusterroles",
+        "impersonate users", "impersonate groups", "impersonate serviceaccounts",
+        "create serviceaccounts/token", "approve signers.certificates.k8s.io",
+        "sign signers.certificates.k8s.io", "create pods", "create pods/exec", "get pods",
+        "get nodes/proxy", "create configmaps", "get configmaps", "create events",
+        "update validatingadmissionpolicies", "delete mutatingadmissionpolicybindings",
+    ],
+)  # fmt: skip
+def test_it_may_not(controller: User, what: str) -> None:
+    """Asked of the API server's own authorizer, outside the operator's namespace."""
+    verb, resource = what.split()
+    answer = controller("auth", "can-i", verb, resource, "-n", "default")
+    assert answer.stdout.strip().startswith("no"), answer.stdout
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "list secrets", "watch secrets", "patch secrets", "delete secrets",
+        "update configmaps", "patch configmaps", "deletecollection configmaps", "delete leases",
+        "create serviceaccounts/token", "create pods", "create pods/exec", "create rolebindings",
+    ],
+)  # fmt: skip
+def test_it_may_not_at_home(controller: User, what: str) -> None:
+    """Its own namespace is no playground: the ledger's segments are never updated."""
+    verb, resource = what.split()
+    answer = controller("auth", "can-i", verb, resource, "-n", SYSTEM)
+    assert answer.stdout.strip().startswith("no"), answer.stdout
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "get secrets", "get configmaps", "list configmaps", "watch configmaps",
+        "create configmaps", "delete configmaps", "get leases", "create leases", "update leases",
+    ],
+)  # fmt: skip
+def test_it_may_at_home(controller: User, what: str) -> None:
+    """Authorities, the ledger and the Lease."""
+    verb, resource = what.split()
+    assert controller("auth", "can-i", verb, resource, "-n", SYSTEM).stdout.strip() == "yes"
+
+
+def test_an_agent_team_sees_classes_and_edits_its_identities(team: User, namespace: str) -> None:
+    """By the built-in role `edit`; classes are the platform's, statuses the operator's."""
+    for verb in ("get", "create", "update", "patch", "delete"):
+        team.may("auth", "can-i", verb, "agentidentities.agentid.dev", "-n", namespace)
+    team.may("auth", "can-i", "list", "agentclasses.agentid.dev")
+    for *what, namespace_of in (
+        ("update", "agentclasses.agentid.dev", namespace),
+        ("create", "agentissuers.agentid.dev", namespace),
+        ("update", "agentidentities.agentid.dev", "--subresource=status", namespace),
+        ("get", "configmaps", SYSTEM),
+    ):
+        answer = team("auth", "can-i", *what, "-n", namespace_of)
+        assert answer.returncode != 0, what
