@@ -190,7 +190,7 @@ class DeliveryStatus(Model):
     secret_name: Shown | None = None
     """Name of the Secret, where there is one."""
     secret_uid: Shown | None = None
-    """metadata.uid of that Secret; one of another UID is not written to."""
+    """The metadata.uid of that Secret; one of another UID is not written to."""
 
 
 class AgentIdentityStatus(Model):

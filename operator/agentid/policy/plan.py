@@ -305,15 +305,16 @@ def _refused(seen: Observed, now: datetime) -> Plan:
     outside = [each for each in live if _outside(each, seen.agent_class, now)]
     due = _stalled_since(seen.status, now) + _grace(seen)
     confirmed = _confirmed(live, seen.status)
-    if not outside or now < due:
-        times = [due] if outside else []
-        times += [confirmed.validity.not_after] if confirmed else []
-        return Plan(Standing.REFUSED, current=confirmed, look_again=min(times, default=None))
+    if outside and now < due:
+        times = [due, *([confirmed.validity.not_after] if confirmed else [])]
+        return Plan(Standing.REFUSED, current=confirmed, look_again=min(times))
     stays = confirmed if confirmed not in outside else None
+    # By what is left, not by what is revoked now: an earlier pass may have come no further.
+    nothing_left = len(outside) == len(live)
     return Plan(
         Standing.REFUSED,
         tuple((each, _WITHDRAWN) for each in outside),
-        withdraw=_delivered_to(seen.status) if stays is None else None,
+        withdraw=_delivered_to(seen.status) if nothing_left else None,
         current=stays,
         look_again=stays.validity.not_after if stays else None,
     )
