@@ -1,0 +1,569 @@
+"""What has to be done about an identity: the decision table row by row, and what no row may do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentid.api import DeliveryMode
+from agentid.identity import RevocationReason, SerialNumber
+from agentid.policy.plan import Cause, Held, Observed, Plan, Standing, plan, renewal_of
+from tests.support.observed import (
+    BLOCKED,
+    DAY,
+    GRACE,
+    HOUR,
+    NOW,
+    SECOND,
+    SECRET,
+    Wish,
+    class_up_to,
+    held,
+    observe,
+    status,
+)
+
+GONE = RevocationReason.CESSATION_OF_OPERATION
+WITHDRAWN = RevocationReason.PRIVILEGE_WITHDRAWN
+REPLACED = RevocationReason.SUPERSEDED
+OTHERS_FINALIZER = "example.com/held"
+
+A, B, C = held(1, age=3 * HOUR), held(2, age=2 * HOUR, replaces=1), held(3, replaces=2)
+STRANGER = held(9, age=4 * HOUR, wish=Wish(uid="uid-of-a-namesake-that-is-gone"))
+EXPIRED = held(8, age=25 * HOUR)
+NARROW, WIDE = Wish(level=1), Wish(level=3)
+
+
+def due(of: Held) -> Plan:
+    """A plan that leaves a certificate in use until its renewal."""
+    again = renewal_of(of, class_up_to(3))
+    return Plan(Standing.GRANTED, current=of, look_again=again)
+
+
+def gone(*certificates: Held) -> Observed:
+    """No object, but certificates on record."""
+    return Observed(None, None, status(), certificates)
+
+
+# Revocation: gone, deleting, suspended
+
+TAKEN_AWAY = [
+    pytest.param(gone(), Plan(Standing.GONE), id="gone-and-nothing-on-record"),
+    pytest.param(
+        gone(B, A, STRANGER, EXPIRED),
+        Plan(Standing.GONE, ((B, GONE), (A, GONE), (STRANGER, GONE), (EXPIRED, GONE))),
+        id="gone",
+    ),
+    pytest.param(
+        observe(B, A, STRANGER, told=status(B), wish=Wish(deleting=True)),
+        Plan(
+            Standing.DELETING,
+            ((STRANGER, GONE), (B, GONE), (A, GONE)),
+            release=True,
+        ),
+        id="deleting",
+    ),
+    pytest.param(
+        observe(A, told=status(A), wish=Wish(deleting=True, suspend=True)),
+        Plan(Standing.DELETING, ((A, GONE),), release=True),
+        id="deleting-comes-before-suspended",
+    ),
+    pytest.param(
+        observe(A, told=status(A), wish=Wish(deleting=True, finalizers=(OTHERS_FINALIZER,))),
+        Plan(Standing.DELETING, ((A, GONE),)),
+        id="deleting-held-by-somebody-else",
+    ),
+    pytest.param(
+        observe(told=status(A), wish=Wish(deleting=True)),
+        Plan(Standing.DELETING, release=True),
+        id="deleting-and-nothing-left",
+    ),
+    pytest.param(
+        observe(B, A, STRANGER, EXPIRED, told=status(B), wish=Wish(suspend=True)),
+        Plan(
+            Standing.SUSPENDED,
+            ((STRANGER, GONE), (B, WITHDRAWN), (A, WITHDRAWN), (EXPIRED, WITHDRAWN)),
+            withdraw=SECRET,
+        ),
+        id="suspended",
+    ),
+    pytest.param(
+        observe(told=status(), wish=Wish(suspend=True)),
+        Plan(Standing.SUSPENDED),
+        id="suspended-for-good",
+    ),
+    pytest.param(
+        observe(told=status(A, secret_name="old"), wish=Wish(suspend=True)),
+        Plan(Standing.SUSPENDED, withdraw="old"),
+        id="suspended-where-it-was-delivered-and-not-where-it-would-be",
+    ),
+]
+
+
+@pytest.mark.parametrize(("world", "wanted"), TAKEN_AWAY)
+def test_takes_everything_away_at_once(world: Observed, wanted: Plan) -> None:
+    """Promise 4: gone, deleted or suspended, every certificate on record is revoked at once."""
+    assert plan(world, NOW) == wanted
+
+
+# Granted: a cause to issue
+
+SETTLED = observe(A, told=status(A))
+NO_FINALIZER = Wish(finalizers=(OTHERS_FINALIZER,))
+AFTER_RENEWAL = held(1, age=17 * HOUR)
+"""Two thirds of a day are sixteen hours, and jitter only makes it earlier."""
+
+
+@pytest.mark.parametrize(
+    ("world", "cause", "replaces"),
+    [
+        pytest.param(observe(), Cause.FIRST, None, id="nothing-there"),
+        pytest.param(observe(EXPIRED), Cause.FIRST, None, id="expired-and-never-delivered"),
+        pytest.param(observe(told=status(A)), Cause.EXPIRED, None, id="not-on-record-any-more"),
+        pytest.param(
+            observe(EXPIRED, told=status(EXPIRED)), Cause.EXPIRED, None, id="expired-and-on-record"
+        ),
+        pytest.param(observe(A), Cause.UNCONFIRMED, None, id="made-and-maybe-not-delivered"),
+        pytest.param(
+            observe(B, A, told=status(A)), Cause.UNCONFIRMED, 1, id="newer-than-what-is-confirmed"
+        ),
+        pytest.param(
+            observe(B, A, told=status(C)), Cause.UNCONFIRMED, None, id="confirmed-and-not-on-record"
+        ),
+        pytest.param(
+            observe(replace(A, doubtful=True), told=status(A)),
+            Cause.UNCONFIRMED,
+            1,
+            id="from-a-damaged-segment",
+        ),
+        pytest.param(
+            observe(A, told=status(A), wish=NARROW), Cause.CHANGED, 1, id="takes-something-away"
+        ),
+        pytest.param(observe(A, told=status(A), wish=WIDE), Cause.CHANGED, 1, id="gives-more"),
+        pytest.param(
+            observe(A, told=status(A), wish=Wish(sponsor="ops@example.com")),
+            Cause.CHANGED,
+            1,
+            id="another-sponsor",
+        ),
+        pytest.param(
+            observe(held(1, known=False), told=status(A)),
+            Cause.CHANGED,
+            1,
+            id="issued-by-a-newer-release",
+        ),
+        pytest.param(
+            observe(A, told=status(A), wish=Wish(requested=NOW)), Cause.REQUESTED, 1, id="asked-for"
+        ),
+        pytest.param(
+            observe(AFTER_RENEWAL, told=status(AFTER_RENEWAL)), Cause.RENEWAL, 1, id="its-time"
+        ),
+        pytest.param(
+            observe(B, A, told=status(A), wish=Wish(level=1, requested=NOW)),
+            Cause.UNCONFIRMED,
+            1,
+            id="unconfirmed-comes-before-changed",
+        ),
+        pytest.param(
+            observe(A, told=status(A), wish=Wish(level=1, requested=NOW)),
+            Cause.CHANGED,
+            1,
+            id="changed-comes-before-requested",
+        ),
+        pytest.param(
+            observe(AFTER_RENEWAL, told=status(AFTER_RENEWAL), wish=Wish(requested=NOW)),
+            Cause.REQUESTED,
+            1,
+            id="requested-comes-before-renewal",
+        ),
+    ],
+)
+def test_issues_for_the_first_cause_that_holds(
+    world: Observed, cause: Cause, replaces: int | None
+) -> None:
+    """Each cause, alone and in order; the record names what is known to be delivered."""
+    known = None if replaces is None else SerialNumber(replaces)
+    assert plan(world, NOW) == Plan(Standing.GRANTED, issue=cause, replaces=known)
+
+
+def test_issuing_puts_the_finalizer_on() -> None:
+    """Whoever is given a certificate is held until it is revoked; other holders do not count."""
+    assert plan(observe(wish=NO_FINALIZER), NOW).add_finalizer
+    assert not plan(observe(wish=Wish()), NOW).add_finalizer
+    assert not plan(observe(A, told=status(A), wish=NO_FINALIZER), NOW).add_finalizer
+
+
+@pytest.mark.parametrize(
+    ("since", "cause"),
+    [
+        pytest.param(A.issued_at - SECOND, None, id="before-it-was-made"),
+        pytest.param(A.issued_at, None, id="the-second-it-was-made"),
+        pytest.param(A.issued_at + SECOND, Cause.REQUESTED, id="after-it-was-made"),
+        pytest.param(NOW, Cause.REQUESTED, id="now"),
+        pytest.param(NOW + SECOND, None, id="not-yet"),
+    ],
+)
+def test_a_request_replaces_what_is_older(since: datetime, cause: Cause | None) -> None:
+    """A request holds for certificates made before it, once its time has come."""
+    assert plan(observe(A, told=status(A), wish=Wish(requested=since)), NOW).issue is cause
+
+
+def test_renews_at_its_time_and_not_before() -> None:
+    """Due to the second, on the latest certificate."""
+    at = renewal_of(A, class_up_to(3))
+    assert plan(SETTLED, at - SECOND).issue is None
+    assert plan(SETTLED, at).issue is Cause.RENEWAL
+
+
+def test_last_second_of_validity_is_a_renewal_and_the_next_is_not() -> None:
+    """NotAfter counts, so a certificate has expired a second later."""
+    last = A.validity.not_after
+    assert plan(SETTLED, last).issue is Cause.RENEWAL
+    assert plan(SETTLED, last + SECOND).issue is Cause.EXPIRED
+
+
+def test_other_doors_do_not_stand_in_for_the_secret() -> None:
+    """A certificate of a pod, newer than the one in the Secret, makes that neither old nor new."""
+    pod = replace(held(5, age=HOUR / 2), door=DeliveryMode.POD_CERTIFICATE)
+    assert plan(observe(pod, A, told=status(A)), NOW).issue is None
+    assert plan(observe(pod), NOW).issue is Cause.UNCONFIRMED
+
+
+# Granted: what is in use, and what was replaced
+
+NARROWED = held(2, age=timedelta(0), wish=NARROW, replaces=1)
+WIDENED = held(2, age=timedelta(0), wish=WIDE, replaces=1)
+UNDELIVERED = held(2, age=2 * HOUR)
+AFTER_IT = held(3, age=timedelta(0), replaces=1)
+
+
+@pytest.mark.parametrize(
+    ("world", "outdated"),
+    [
+        pytest.param(observe(NARROWED, A, told=status(NARROWED), wish=NARROW), A, id="narrowed"),
+        pytest.param(
+            observe(AFTER_IT, UNDELIVERED, A, told=status(AFTER_IT)),
+            UNDELIVERED,
+            id="never-known-to-be-delivered",
+        ),
+        pytest.param(
+            observe(
+                replace(AFTER_IT, replaces=UNDELIVERED.serial),
+                replace(UNDELIVERED, doubtful=True),
+                told=status(AFTER_IT),
+            ),
+            replace(UNDELIVERED, doubtful=True),
+            id="doubtful",
+        ),
+        pytest.param(
+            observe(AFTER_IT, held(1, known=False), told=status(AFTER_IT)),
+            held(1, known=False),
+            id="grant-that-cannot-be-read",
+        ),
+    ],
+)
+def test_what_was_replaced_for_a_reason_is_revoked_after_the_grace_period(
+    world: Observed, outdated: Held
+) -> None:
+    """Pods get the class's time to swap their files, counted from the new certificate on."""
+    current = world.held[0]
+    end = current.issued_at + GRACE
+    waiting = Plan(Standing.GRANTED, current=current, look_again=end)
+    assert plan(world, NOW) == waiting
+    assert plan(world, end - SECOND) == waiting
+    assert plan(world, end) == replace(due(current), revoke=((outdated, REPLACED),))
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(observe(C, B, A, told=status(C)), id="renewed-twice"),
+        pytest.param(
+            observe(WIDENED, A, told=status(WIDENED), wish=WIDE), id="widened"
+        ),
+        pytest.param(
+            observe(held(2, wish=Wish(sponsor="ops@example.com"), replaces=1), A,
+                    told=status(held(2)), wish=Wish(sponsor="ops@example.com")),
+            id="another-sponsor",
+        ),
+        pytest.param(
+            observe(held(3, replaces=2), held(2, age=2 * HOUR, wish=NARROW, replaces=1), A,
+                    told=status(held(3))),
+            id="narrowed-and-widened-again",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_only_renewed_runs_out(world: Observed) -> None:
+    """Promise 5: a replaced certificate that gives nothing more than the new one stays good."""
+    assert plan(world, NOW + GRACE) == due(world.held[0])
+
+
+def test_without_a_grace_period_what_was_replaced_is_revoked_at_once() -> None:
+    """A class may give no time; then the new certificate is there, and the old one goes."""
+    world = observe(NARROWED, A, told=status(NARROWED), wish=NARROW, grace=timedelta(0))
+    assert plan(world, NOW).revoke == ((A, REPLACED),)
+
+
+def test_nothing_is_revoked_before_what_replaces_it_is_delivered() -> None:
+    """While the new certificate is unconfirmed, the old one is the only one to rely on."""
+    world = observe(NARROWED, A, told=status(A), wish=NARROW)
+    assert plan(world, NOW + DAY / 2) == Plan(
+        Standing.GRANTED, issue=Cause.UNCONFIRMED, replaces=A.serial
+    )
+
+
+def test_namesakes_leave_nothing_behind() -> None:
+    """Promise 4: certificates of an object that had this name are revoked, whatever the verdict."""
+    expected = ((STRANGER, GONE),)
+    assert plan(observe(A, STRANGER, told=status(A)), NOW) == replace(due(A), revoke=expected)
+    assert plan(observe(STRANGER), NOW) == Plan(Standing.GRANTED, expected, issue=Cause.FIRST)
+    assert plan(observe(STRANGER, blocked=BLOCKED), NOW) == Plan(Standing.BLOCKED, expected)
+    assert plan(observe(STRANGER, allows=1), NOW) == Plan(Standing.REFUSED, expected)
+
+
+def test_a_status_that_names_a_namesakes_certificate_confirms_nothing() -> None:
+    """An object applied with the status of another is given a certificate of its own."""
+    assert plan(observe(STRANGER, told=status(STRANGER)), NOW) == Plan(
+        Standing.GRANTED, ((STRANGER, GONE),), issue=Cause.EXPIRED
+    )
+
+
+def test_another_secret_is_delivered_to_and_the_old_one_emptied() -> None:
+    """The key does not stay behind in a Secret that the identity names no more."""
+    world = observe(A, told=status(A), wish=Wish(secret_name="other"))
+    assert plan(world, NOW) == Plan(
+        Standing.GRANTED, issue=Cause.CHANGED, replaces=A.serial, withdraw=SECRET
+    )
+    told = status(A, secret_name="elsewhere")
+    assert plan(observe(A, told=told), NOW) == replace(due(A), withdraw="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("world", "again"),
+    [
+        pytest.param(SETTLED, renewal_of(A, class_up_to(3)), id="renewal"),
+        pytest.param(
+            observe(A, told=status(A), wish=Wish(requested=NOW + HOUR)), NOW + HOUR, id="requested"
+        ),
+        pytest.param(
+            observe(A, told=status(A), wish=Wish(requested=NOW + 2 * DAY)),
+            renewal_of(A, class_up_to(3)),
+            id="renewal-before-it-is-requested",
+        ),
+        pytest.param(
+            observe(NARROWED, A, told=status(NARROWED), wish=NARROW), NOW + GRACE, id="grace"
+        ),
+        pytest.param(
+            observe(A, told=status(A), blocked=BLOCKED), A.validity.not_after, id="blocked"
+        ),
+        pytest.param(observe(blocked=BLOCKED), None, id="blocked-without-a-certificate"),
+        pytest.param(observe(A, told=status(A), allows=1), NOW + GRACE, id="refused-in-grace"),
+        pytest.param(observe(allows=1), None, id="refused-without-a-certificate"),
+        pytest.param(observe(told=status(A), wish=Wish(suspend=True)), None, id="suspended"),
+        pytest.param(observe(A, wish=Wish(deleting=True)), None, id="deleting"),
+        pytest.param(gone(A), None, id="gone"),
+    ],
+)
+def test_looks_again_when_time_alone_will_change_something(
+    world: Observed, again: datetime | None
+) -> None:
+    """The earliest of renewal, request, grace period and expiry; never, if time changes nothing."""
+    assert plan(world, NOW).look_again == again
+
+
+# Refused
+
+INSIDE = held(1, wish=NARROW)
+"""Its class, up to level 1, allows it though it refuses what is asked for now."""
+
+
+@pytest.mark.parametrize(
+    ("world", "wanted"),
+    [
+        pytest.param(observe(allows=1), Plan(Standing.REFUSED), id="from-the-start"),
+        pytest.param(
+            observe(A, told=status(A), allows=1),
+            Plan(Standing.REFUSED, current=A, look_again=NOW + GRACE),
+            id="just-now",
+        ),
+        pytest.param(
+            observe(A, told=status(A, stalled_since=NOW - GRACE + SECOND), allows=1),
+            Plan(Standing.REFUSED, current=A, look_again=NOW + SECOND),
+            id="within-the-grace-period",
+        ),
+        pytest.param(
+            observe(A, told=status(A, stalled_since=NOW - GRACE), allows=1),
+            Plan(Standing.REFUSED, ((A, WITHDRAWN),), withdraw=SECRET),
+            id="after-the-grace-period",
+        ),
+        pytest.param(
+            observe(A, told=status(A), allows=1, grace=timedelta(0)),
+            Plan(Standing.REFUSED, ((A, WITHDRAWN),), withdraw=SECRET),
+            id="without-a-grace-period",
+        ),
+        pytest.param(
+            observe(INSIDE, told=status(INSIDE, stalled_since=NOW - HOUR), allows=1),
+            Plan(Standing.REFUSED, current=INSIDE, look_again=INSIDE.validity.not_after),
+            id="what-the-class-still-allows-runs-out",
+        ),
+        pytest.param(
+            observe(
+                replace(INSIDE, serial=B.serial), A,
+                told=status(B, stalled_since=NOW - HOUR), allows=1,
+            ),
+            Plan(
+                Standing.REFUSED,
+                ((A, WITHDRAWN),),
+                current=replace(INSIDE, serial=B.serial),
+                look_again=INSIDE.validity.not_after,
+            ),
+            id="only-what-it-no-longer-allows-is-revoked",
+        ),
+        pytest.param(
+            observe(held(1, known=False), told=status(A, stalled_since=NOW - HOUR), allows=3,
+                    wish=Wish(sponsor=None)),
+            Plan(Standing.REFUSED, ((held(1, known=False), WITHDRAWN),), withdraw=SECRET),
+            id="a-grant-that-cannot-be-read-is-outside",
+        ),
+        pytest.param(
+            observe(told=status(A, stalled_since=NOW - HOUR), allows=1),
+            Plan(Standing.REFUSED, withdraw=SECRET),
+            id="revoked-by-a-pass-that-was-cut-off",
+        ),
+    ],
+)  # fmt: skip
+def test_refused(world: Observed, wanted: Plan) -> None:
+    """What the class no longer allows is revoked after the grace period; the rest runs out."""
+    assert plan(world, NOW) == wanted
+
+
+# Blocked
+
+
+def test_blocked_takes_nothing_away() -> None:
+    """Promise 5: without class or issuer nobody can judge, so what is valid stays."""
+    world = observe(B, A, EXPIRED, told=status(B, stalled_since=NOW - DAY), blocked=BLOCKED)
+    assert plan(world, NOW) == Plan(Standing.BLOCKED, current=B, look_again=B.validity.not_after)
+    assert plan(world, NOW + 2 * DAY) == Plan(Standing.BLOCKED)
+
+
+def test_a_spec_that_does_not_parse_is_blocked() -> None:
+    """There is no identity to look at, and still nothing is taken away."""
+    world = replace(observe(A, told=status(A), blocked=BLOCKED), identity=None)
+    assert plan(world, NOW).standing is Standing.BLOCKED
+    assert plan(world, NOW).current == A
+
+
+# What no plan does
+
+serials = st.integers(1, 6)
+ages = st.integers(0, 30 * 3600).map(lambda seconds: seconds * SECOND)
+uids = st.sampled_from([Wish().uid, "uid-of-another"])
+
+
+@st.composite
+def certificates(draw: st.DrawFn) -> tuple[Held, ...]:
+    """Certificates on record, newest first, some of namesakes, some damaged, some unreadable."""
+    numbers = draw(st.lists(serials, unique=True, max_size=5))
+    found = [
+        held(
+            number,
+            age=draw(ages),
+            wish=Wish(level=draw(st.integers(1, 3)), uid=draw(uids)),
+            replaces=draw(st.none() | serials),
+            doubtful=draw(st.booleans()),
+            known=draw(st.booleans()),
+        )
+        for number in numbers
+    ]
+    return tuple(sorted(found, key=lambda each: each.issued_at, reverse=True))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Observed:
+    """Anything that a pass may see, and much that it never should."""
+    found = draw(certificates())
+    if draw(st.integers(0, 9)) == 0:
+        return gone(*found)
+    told = status(
+        draw(st.none() | st.sampled_from([*found, held(7)])),
+        secret_name=draw(st.sampled_from([SECRET, "other", None])),
+        stalled_since=draw(st.none() | ages.map(lambda age: NOW - age)),
+    )
+    wish = Wish(
+        level=draw(st.integers(1, 3)),
+        suspend=draw(st.sampled_from([False, False, True])),
+        deleting=draw(st.sampled_from([False, False, False, True])),
+        finalizers=draw(st.sampled_from([(), Wish().finalizers, (OTHERS_FINALIZER,)])),
+        requested=draw(st.none() | ages.map(lambda age: NOW + HOUR - age)),
+    )
+    return observe(
+        *found,
+        told=told,
+        wish=wish,
+        allows=draw(st.integers(0, 3)),
+        grace=draw(st.sampled_from([timedelta(0), GRACE])),
+        blocked=draw(st.sampled_from([None, None, BLOCKED])),
+    )
+
+
+@given(worlds())
+def test_a_plan_contradicts_itself_nowhere(world: Observed) -> None:
+    """What stays in use is valid, on record and not revoked; nothing is done twice."""
+    made = plan(world, NOW)
+    revoked = [each for each, _ in made.revoke]
+    assert len(set(revoked)) == len(revoked)
+    assert set(revoked) <= set(world.held)
+    if made.current is not None:
+        assert made.current in world.own
+        assert made.current not in revoked
+        assert made.current.validity.not_after >= NOW
+        assert made.issue is None
+    if made.issue is not None:
+        assert made.standing is Standing.GRANTED
+        assert not made.release
+    if made.look_again is not None and not made.acts:
+        assert made.look_again >= NOW
+
+
+@given(worlds())
+def test_whoever_is_not_granted_gets_nothing(world: Observed) -> None:
+    """Promise 2: a certificate is issued on a grant alone, and nobody else is held back for it."""
+    made = plan(world, NOW)
+    if made.standing is not Standing.GRANTED:
+        assert made.issue is None
+        assert not made.add_finalizer
+
+
+@given(worlds())
+def test_nothing_survives_an_end(world: Observed) -> None:
+    """Promise 4: gone, deleting and suspended revoke all; strangers are revoked in any case."""
+    made = plan(world, NOW)
+    revoked = {each for each, _ in made.revoke}
+    strangers = set(world.held) - set(world.own)
+    assert strangers <= revoked
+    if made.standing in {Standing.GONE, Standing.DELETING, Standing.SUSPENDED}:
+        assert revoked == set(world.held)
+
+
+@given(worlds())
+def test_nothing_is_taken_away_without_a_verdict(world: Observed) -> None:
+    """Promise 5: whoever waits for a class, an issuer or a new certificate keeps the old one."""
+    made = plan(world, NOW)
+    if made.standing is Standing.BLOCKED or made.issue is not None:
+        assert not {each for each, _ in made.revoke} & set(world.own)
+    if made.standing is Standing.BLOCKED:
+        assert made.withdraw is None
+    if made.standing is Standing.GRANTED:
+        granted_to = world.identity.secret_name if world.identity else None
+        assert made.withdraw != granted_to or made.withdraw is None
+
+
+@given(worlds())
+def test_the_same_world_makes_the_same_plan(world: Observed) -> None:
+    """Nothing but the world and the time goes in."""
+    assert plan(world, NOW) == plan(world, NOW)
