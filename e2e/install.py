@@ -67,7 +67,7 @@ def _until_policies_hold(cluster: Cluster) -> None:
         "metadata": {
             "name": _PROBE,
             "namespace": "default",
-            "labels": {"agentid.dev/managed": "true"},
+            "labels": {"agentid.dev/managed": "true", "agentid.dev/identity-uid": "none"},
         },
     }
     deadline = time.monotonic() + 30

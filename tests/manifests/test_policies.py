@@ -179,6 +179,14 @@ def test_deletion_of_the_namespace_takes_a_managed_secret_and_a_segment(
     until("the namespace's end", lambda: not admin(*gone).stdout)
 
 
+def test_the_secret_of_an_authority_is_restored_by_people(admin: User) -> None:
+    """It carries the label too, and who may write it is a matter of RBAC."""
+    body = secret("agentid-system", name="agentid-ca-restored")
+    del body["metadata"]["labels"]["agentid.dev/identity-uid"]
+    admin.may("create", "-f", "-", body=body)
+    admin.may("delete", "secret", "agentid-ca-restored", "-n", "agentid-system")
+
+
 # agentid-controller-secrets
 
 

@@ -34,7 +34,8 @@ how pods select an identity and how objects of ours are found again."""
 
 def api_name(python_name: str) -> str:
     """Spell a field the way the API does: camelCase, initialisms kept in capitals."""
-    return {"spiffe_id": "spiffeID", "secret_uid": "secretUID"}.get(python_name) or to_camel(python_name)
+    initialisms = {"spiffe_id": "spiffeID", "secret_uid": "secretUID"}
+    return initialisms.get(python_name) or to_camel(python_name)
 
 
 class Model(BaseModel):

@@ -245,14 +245,16 @@ class Loops:
         try:
             if kind == _CLASS:
                 await self._parts.catalogue.reconcile_class(name)
-            elif await self._parts.catalogue.reconcile_issuer(name):
+                return True
+            if await self._parts.catalogue.reconcile_issuer(name):
                 classes = self._world.classes_of(name)
                 for key_of_identity in self._world.identities.of_classes(classes):
                     self.queue.add(key_of_identity, Lane.CHANGE)
         except AgentIdError as error:
             _log.warning("catalogue_failed", kind=kind, name=name, error=str(error))
             return False
-        return True
+        state = self._world.issuer_states.get(name)
+        return state is None or not state.passing
 
     # What the leader does besides
 

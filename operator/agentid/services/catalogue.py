@@ -166,15 +166,18 @@ class Catalogue:
             name=secret,
             labels={LABEL_MANAGED: "true"},
         )
+        where = f"Secret {self._namespace}/{secret}"
         try:
+            if issuer.status.authorities and await store.read() is None:
+                raise AuthorityError((_lost(issuer),))  # noqa: TRY301 - one fault of many
             authority = await ensure_authorities(store, settings, self._clock, self._random)
         except AuthorityError as error:
-            where = f"Secret {self._namespace}/{secret}: {summarize(error.faults)}"
-            return IssuerState(None, where), Reason.AUTHORITY_INVALID
+            problem = f"{where}: {summarize(error.faults)}"
+            return IssuerState(None, problem, passing=True), Reason.AUTHORITY_INVALID
         except InputError as error:
             return IssuerState(None, str(error)), Reason.INVALID_SPEC
         except ApiError as error:
-            return IssuerState(None, str(error)), Reason.ISSUER_UNAVAILABLE
+            return IssuerState(None, str(error), passing=True), Reason.ISSUER_UNAVAILABLE
         return IssuerState(
             BuiltinIssuer(name=name, authority=authority, clock=self._clock, random=self._random)
         ), Reason.AVAILABLE
@@ -185,7 +188,8 @@ class Catalogue:
         metadata = AgentIssuer.metadata_of(parsed.body)
         model = parsed.model
         if state.issuer is None:
-            wanted = _stalled(reason, state.problem)
+            stalled = reason is not Reason.ISSUER_UNAVAILABLE
+            wanted = (_stalled if stalled else _reconciling)(reason, state.problem)
         else:
             message = f"Signs for {state.issuer.trust_domain}"
             wanted = (Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message),)
@@ -235,6 +239,23 @@ def _stalled(reason: Reason, message: str) -> tuple[Wanted, ...]:
     return (
         Wanted(ConditionType.READY, _FALSE, reason, message),
         Wanted(ConditionType.STALLED, _TRUE, reason, message),
+    )
+
+
+def _reconciling(reason: Reason, message: str) -> tuple[Wanted, ...]:
+    return (
+        Wanted(ConditionType.READY, _FALSE, reason, message),
+        Wanted(ConditionType.RECONCILING, _TRUE, reason, message),
+    )
+
+
+def _lost(issuer: AgentIssuer) -> str:
+    roots = [each for each in issuer.status.authorities if each.role is AuthorityRole.ROOT]
+    known = f", below the root {roots[0].fingerprint}" if roots else ""
+    return (
+        f"it is missing, and this issuer has signed before{known}; restore it from a backup, or "
+        "delete the AgentIssuer and create it again, to begin with new authorities that nobody "
+        "trusts yet"
     )
 
 

@@ -128,10 +128,12 @@ class IssuerState:
     Attributes:
         issuer: What signs, None while it cannot.
         problem: Why it cannot, for the conditions of identities that need it.
+        passing: Whether that may come right without a change of the resource.
     """
 
     issuer: Issuer | None
     problem: str = ""
+    passing: bool = False
 
 
 class World:
