@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 SYSTEM = "agentid-system"
+SECRET = "reader-agentid"
 Json = dict[str, Any]
 
 
@@ -190,3 +192,44 @@ def test_asked_to_stop_in_the_middle_of_work_it_ends_in_order(
             serial = api.serial(namespace, f"reader-{number}")
             assert ledger.unrevoked(namespace, f"reader-{number}") == [serial]
             assert api.delivered(namespace, f"reader-{number}-agentid") == serial
+
+
+def test_a_clock_that_is_set_forward_and_back(
+    api: Api, namespace: str, make_class: Callable[..., str], tmp_path: Path
+) -> None:
+    """Renewals catch up; at no time does a certificate stay that its clock says is not valid."""
+    name = make_class(lifetime="1h")
+    skew = tmp_path / "skew"
+    skew.write_text("0")
+    api.free_lease()
+    running = start_operator(
+        api.cluster,
+        "skewed",
+        module="tests.support.skewed",
+        environment={"CLOCK_SKEW": str(skew)},
+    )
+    try:
+        api.create("agentidentities", identity("reader", name), namespace)
+        api.until_ready(namespace, "reader")
+        serials = [api.serial(namespace, "reader")]
+        for step in ("3600", "0"):
+            skew.write_text(step)
+            until(
+                f"a certificate by a clock {step} s ahead",
+                lambda: api.serial(namespace, "reader") not in serials,
+                90,
+            )
+            serials.append(api.serial(namespace, "reader"))
+        first, ahead, last = serials
+        until("the end of the one not valid yet", lambda: ahead in api.ledger().revoked)
+        ledger = api.ledger()
+        validity = ledger.issued[last].not_after - ledger.issued[last].not_before
+        assert validity <= timedelta(hours=1, minutes=1)
+        assert ledger.issued[last].not_before <= datetime.now(UTC) < ledger.issued[last].not_after
+        assert first not in ledger.revoked, "it was renewed, and no more"
+        assert api.delivered(namespace, SECRET) == last
+        newest = ledger.of(namespace, "reader")[-1]
+        assert str(newest.serial) == ahead, "the times on records are no order"
+        assert len(ledger.of(namespace, "reader")) == len(serials), "each step costs one serial"
+    finally:
+        assert running.stop(10) == 0, running.log.read_text()[-3000:]

@@ -114,6 +114,7 @@ def test_takes_everything_away_at_once(world: Observed, wanted: Plan) -> None:
 
 SETTLED = observe(A, told=status(A))
 NO_FINALIZER = Wish(finalizers=(OTHERS_FINALIZER,))
+AHEAD = held(9, age=-HOUR)
 AFTER_RENEWAL = held(1, age=17 * HOUR)
 """Two thirds of a day are sixteen hours, and jitter only makes it earlier."""
 
@@ -125,7 +126,10 @@ AFTER_RENEWAL = held(1, age=17 * HOUR)
         pytest.param(observe(EXPIRED), Cause.FIRST, None, id="expired-and-never-delivered"),
         pytest.param(observe(told=status(A)), Cause.EXPIRED, None, id="not-on-record-any-more"),
         pytest.param(
-            observe(EXPIRED, told=status(EXPIRED)), Cause.EXPIRED, None, id="expired-and-on-record"
+            observe(EXPIRED, told=status(EXPIRED)), Cause.EXPIRED, 8, id="expired-and-on-record"
+        ),
+        pytest.param(
+            observe(AHEAD, told=status(AHEAD)), Cause.PREMATURE, 9, id="made-by-a-clock-ahead"
         ),
         pytest.param(observe(A), Cause.UNCONFIRMED, None, id="made-and-maybe-not-delivered"),
         pytest.param(
@@ -567,3 +571,19 @@ def test_nothing_is_taken_away_without_a_verdict(world: Observed) -> None:
 def test_the_same_world_makes_the_same_plan(world: Observed) -> None:
     """Nothing but the world and the time goes in."""
     assert plan(world, NOW) == plan(world, NOW)
+
+
+@pytest.mark.parametrize("known", [None, 9])
+def test_a_clock_that_was_ahead_costs_one_certificate(known: int | None) -> None:
+    """What it made is replaced once, not again and again, and does not run out by itself."""
+    ahead = AHEAD
+    made = held(2, replaces=known)
+    settled = plan(observe(ahead, made, told=status(made)), NOW)
+    if known is None:  # both were made while nothing was confirmed: the Secret may hold either
+        assert settled.issue is Cause.UNCONFIRMED
+        last = held(3, replaces=2)
+        settled = plan(observe(ahead, last, made, told=status(last)), NOW)
+        made = last
+    assert settled.issue is None
+    assert settled.current == made
+    assert (ahead, RevocationReason.SUPERSEDED) in settled.revoke

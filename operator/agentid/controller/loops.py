@@ -47,6 +47,13 @@ _RESYNC: Final = timedelta(minutes=10)
 """Between two looks at everything: for what no event tells, such as a finalizer forced off while
 nobody watched. A look that finds nothing writes nothing and takes some 0.2 ms."""
 
+_CLOCK_LOOK: Final = 5.0
+"""Seconds between two looks at whether the wall clock was set back."""
+
+_CLOCK_STEP: Final = 30.0
+"""Seconds by which it has to be set back to matter: certificates begin a minute before they are
+made."""
+
 _COMPACT: Final = 15.0
 """Seconds between two looks for ledger segments worth merging."""
 
@@ -192,6 +199,7 @@ class Loops:
             for _ in range(WORKERS):
                 group.create_task(self._work())
             group.create_task(self._resync())
+            group.create_task(self._notice_clock())
 
     async def _work(self) -> None:
         async for key in self.queue:
@@ -269,6 +277,20 @@ class Loops:
             await self._clock.sleep(_RESYNC.total_seconds())
             for key in self._world.identities:
                 self.queue.add(key, Lane.BACKGROUND)
+
+    async def _notice_clock(self) -> None:
+        """Look at all identities when the clock was set back: nothing falls due by itself then."""
+        ahead = self._ahead()
+        while True:
+            await self._clock.sleep(_CLOCK_LOOK)
+            before, ahead = ahead, self._ahead()
+            if before - ahead > _CLOCK_STEP:
+                _log.warning("clock_set_back", seconds=round(before - ahead, 1))
+                for key in self._world.identities:
+                    self.queue.add(key, Lane.BACKGROUND)
+
+    def _ahead(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     async def _find_orphans(self) -> None:
         """Look at identities that are on the ledger and not in the API server."""

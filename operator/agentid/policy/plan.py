@@ -14,8 +14,9 @@ completed by the next one.
 
 How it knows what a Secret holds, though nobody may read Secrets: a certificate stands in
 `status.certificate` only after it was delivered, and each record on the ledger names the one that
-stood there when it was made (`replaces`). So the newest record is either the one in the status, or
-its delivery is unconfirmed; then it may or may not lie in the Secret, and is replaced.
+stood there when it was made (`replaces`). So a record that replaces the one in the status came
+after it, and its delivery is unconfirmed; it may or may not lie in the Secret, and is replaced. The
+times on records decide as little as possible: clocks differ between replicas, and are set back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from agentid.api.conditions import ConditionStatus, ConditionType, Reason
-from agentid.api.vocabulary import DeliveryMode
 from agentid.constants import FINALIZER
 from agentid.identity import RevocationReason, Validity
 from agentid.policy.grant import takes_away
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from agentid.api.agentclass import AgentClass
     from agentid.api.agentidentity import AgentIdentity, AgentIdentityStatus
     from agentid.api.model import ObjectMeta
+    from agentid.api.vocabulary import DeliveryMode
     from agentid.identity import SerialNumber
     from agentid.policy.grant import Grant
 
@@ -55,6 +56,8 @@ class Cause(StrEnum):
     """The last one ran out before it could be renewed, or is not on record any more."""
     UNCONFIRMED = "unconfirmed"
     """One was made, and whether it was delivered is not known."""
+    PREMATURE = "premature"
+    """The last one is not valid yet: it was made by a clock that was ahead of this one."""
     CHANGED = "changed"
     """What is granted differs from what the certificate was issued under."""
     REQUESTED = "requested"
@@ -219,12 +222,12 @@ def renewal_of(held: Held, agent_class: AgentClass | None) -> datetime:
 def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
     metadata, identity = seen.metadata, seen.identity
     own = tuple(each for each in seen.own if each.validity.not_after >= now)
-    current = _current(own, seen.status)
+    current = _current(own, seen.status, now)
     cause = _cause(seen, granted, own, current, now)
     delivered = _delivered_to(seen.status)
     withdraw = delivered if delivered != granted.grant.secret_name else None
     if cause is not None:
-        confirmed = current or _confirmed(own, seen.status)
+        confirmed = current or _confirmed(seen.own, seen.status)
         return Plan(
             Standing.GRANTED,
             add_finalizer=metadata is not None and FINALIZER not in metadata.finalizers,
@@ -262,7 +265,9 @@ def _cause(
     if not own:
         return Cause.FIRST if seen.status.certificate is None else Cause.EXPIRED
     if current is None or current.doubtful:
-        return Cause.UNCONFIRMED
+        confirmed = _confirmed(own, seen.status)
+        premature = confirmed is not None and confirmed.validity.not_before > now
+        return Cause.PREMATURE if premature else Cause.UNCONFIRMED
     if current.grant != granted.grant:
         return Cause.CHANGED
     requested = seen.identity.renewal_requested if seen.identity is not None else None
@@ -273,10 +278,25 @@ def _cause(
     return None
 
 
-def _current(own: tuple[Held, ...], status: AgentIdentityStatus) -> Held | None:
-    """The newest certificate, if it is the one whose delivery is confirmed."""
-    newest = next((each for each in own if each.door is DeliveryMode.SECRET), None)
-    return newest if newest is not None and newest == _confirmed(own, status) else None
+def _current(own: tuple[Held, ...], status: AgentIdentityStatus, now: datetime) -> Held | None:
+    """The certificate whose delivery is confirmed, if it is good and nothing came after it."""
+    confirmed = _confirmed(own, status)
+    if confirmed is None or confirmed.validity.not_before > now:
+        return None
+    return None if any(_came_after(each, confirmed) for each in own) else confirmed
+
+
+def _came_after(one: Held, confirmed: Held) -> bool:
+    """Whether a certificate may have taken the place of the confirmed one in the Secret.
+
+    Their times decide only between those that were made while nothing was confirmed. A certificate
+    that is made then to replace the confirmed one ends the doubt, whatever clocks say.
+    """
+    if one.door is not confirmed.door:
+        return False
+    if one.replaces is not None:
+        return one.replaces == confirmed.serial
+    return confirmed.replaces is None and one.issued_at > confirmed.issued_at
 
 
 def _confirmed(own: tuple[Held, ...], status: AgentIdentityStatus) -> Held | None:
@@ -293,6 +313,7 @@ def _may_run_out(old: Held, own: tuple[Held, ...], grant: Grant, now: datetime) 
     """
     return (
         not old.doubtful
+        and old.validity.not_before <= now
         and any(each.replaces == old.serial for each in own)
         and old.grant is not None
         and not takes_away(old.grant, grant, now)
