@@ -241,7 +241,7 @@ def test_other_doors_do_not_stand_in_for_the_secret() -> None:
 
 NARROWED = held(2, age=timedelta(0), wish=NARROW, replaces=1)
 WIDENED = held(2, age=timedelta(0), wish=WIDE, replaces=1)
-UNDELIVERED = held(2, age=2 * HOUR)
+UNDELIVERED = held(2, age=2 * HOUR, replaces=1)
 AFTER_IT = held(3, age=timedelta(0), replaces=1)
 
 
@@ -280,6 +280,28 @@ def test_what_was_replaced_for_a_reason_is_revoked_after_the_grace_period(
     assert plan(world, NOW) == waiting
     assert plan(world, end - SECOND) == waiting
     assert plan(world, end) == replace(due(current), revoke=((outdated, REPLACED),))
+
+
+FIRST_NARROW = held(2, age=GRACE - SECOND, wish=NARROW, replaces=1)
+LATER_NARROW = held(4, age=SECOND, wish=NARROW, replaces=2)
+
+
+@pytest.mark.parametrize(
+    "outdated",
+    [
+        pytest.param(A, id="delivered"),
+        pytest.param(held(3, age=GRACE, replaces=1), id="never-known-to-be-delivered"),
+    ],
+)
+def test_renewals_do_not_prolong_the_grace_period(outdated: Held) -> None:
+    """However often a certificate is renewed, what it once replaced goes after one grace period.
+
+    With lifetimes shorter than the grace period, it would otherwise never go.
+    """
+    world = observe(LATER_NARROW, FIRST_NARROW, outdated, told=status(LATER_NARROW), wish=NARROW)
+    assert plan(world, NOW).revoke == ()
+    assert plan(world, NOW).look_again == NOW + SECOND
+    assert plan(world, NOW + SECOND).revoke == ((outdated, REPLACED),)
 
 
 @pytest.mark.parametrize(

@@ -237,17 +237,15 @@ def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
         )
     if current is None or identity is None:  # what has no cause has a current certificate
         return Plan(Standing.GRANTED)
-    grace = _grace(seen)
-    outdated = [
-        each
+    outdated = {
+        each: _replaced_at(each, own, current) + _grace(seen)
         for each in own
         if each.serial != current.serial and not _may_run_out(each, own, granted.grant, now)
-    ]
-    due = current.issued_at + grace
-    revoke = tuple((each, _REPLACED) for each in outdated) if now >= due else ()
+    }
+    revoke = tuple((each, _REPLACED) for each, due in outdated.items() if now >= due)
     requested = identity.renewal_requested
     times = [renewal_of(current, seen.agent_class), current.validity.not_after]
-    times += [due] if outdated and not revoke else []
+    times += [due for due in outdated.values() if now < due]
     times += [requested] if requested is not None and requested > now else []
     return Plan(
         Standing.GRANTED,
@@ -318,6 +316,23 @@ def _may_run_out(old: Held, own: tuple[Held, ...], grant: Grant, now: datetime) 
         and old.grant is not None
         and not takes_away(old.grant, grant, now)
     )
+
+
+def _replaced_at(old: Held, own: tuple[Held, ...], current: Held) -> datetime:
+    """When the first certificate that is known to be delivered took the place of this one.
+
+    From then on pods swap their files. What comes later, such as a renewal every minute, gives them
+    no more time.
+    """
+    known = {each.serial: each for each in own}
+    link: Held | None = current
+    for _ in own:
+        if link is None:
+            break
+        if link.replaces in {old.serial, old.replaces}:
+            return link.issued_at
+        link = None if link.replaces is None else known.get(link.replaces)
+    return current.issued_at
 
 
 def _refused(seen: Observed, now: datetime) -> Plan:
