@@ -49,6 +49,8 @@ def after_issuing(
     """The status of an identity whose new certificate has just been delivered."""
     verdict = seen.verdict
     classification = verdict.classification if isinstance(verdict, Granted) else None
+    # It is among what was seen already if an earlier try recorded it and came no further.
+    active = {str(each.serial) for each in seen.own if each.validity.not_after >= now}
     return AgentIdentityStatus(
         observed_generation=_generation(seen),
         conditions=_conditions(seen, (_issued(certificate, delivery.secret_name),), now),
@@ -56,7 +58,7 @@ def after_issuing(
         classification=_classification(classification),
         certificate=certificate,
         delivery=delivery,
-        active_certificates=1 + sum(each.validity.not_after >= now for each in seen.own),
+        active_certificates=len(active | {certificate.serial}),
     )
 
 
