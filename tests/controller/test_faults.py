@@ -105,6 +105,10 @@ def test_damaged_authorities_are_told_and_left_as_they_are(
         told = api.until_reason(namespace, "reader", "Ready", "IssuerNotReady")
         assert said in told["message"]
         assert authority(api, name) == damaged
+        assert [
+            each["role"]
+            for each in (api.object("agentissuers", name) or {})["status"]["authorities"]
+        ] == ["Root", "Issuing"], "they are remembered"
         api.cluster.kubectl("replace", "--force", "-f", "-", stdin=restored(whole))
         api.until_ready(namespace, "reader", 60)
         until("the issuer", lambda: ready_of(api, name).get("status") == "True")

@@ -71,18 +71,20 @@ def ports(count: int) -> list[int]:
 
 
 def versions(api: Api, namespace: str) -> dict[str, str]:
-    """The resourceVersion of everything in a namespace that an operator could write."""
+    """The resourceVersion of what an operator could write: a namespace, and the authorities."""
     found = {
         f"identity/{body['metadata']['name']}": body["metadata"]["resourceVersion"]
         for body in api.identities()
         if body["metadata"]["namespace"] == namespace
     }
-    listed = api.cluster.kubectl(
-        "get", "secrets,configmaps", "-A", "-o",
-        "jsonpath={range .items[*]}{.kind}/{.metadata.name} "
-        "{.metadata.resourceVersion}{'\\n'}{end}",
-    ).stdout  # fmt: skip
-    return found | dict(line.split() for line in listed.splitlines())
+    for each in (namespace, "agentid-system"):
+        listed = api.cluster.kubectl(
+            "get", "secrets", "-n", each, "-o",
+            "jsonpath={range .items[*]}{.kind}/{.metadata.name} "
+            "{.metadata.resourceVersion}{'\\n'}{end}",
+        ).stdout  # fmt: skip
+        found |= dict(line.split() for line in listed.splitlines())
+    return found
 
 
 def created(api: Api, namespace: str, body: dict[str, object]) -> bool:

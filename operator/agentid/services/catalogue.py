@@ -194,11 +194,14 @@ class Catalogue:
             message = f"Signs for {state.issuer.trust_domain}"
             wanted = (Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message),)
         old = () if model is None else model.status.conditions
+        had = () if model is None else model.status.authorities
         status = AgentIssuerStatus(
             observed_generation=metadata.generation,
             conditions=set_conditions(old, wanted, self._clock.now(), metadata.generation),
             trust_domain=None if model is None else str(model.trust_domain),
-            authorities=_authorities(state.issuer),
+            # Those it had stay there while they cannot be read: that it had some is what keeps new
+            # ones from being made in their place.
+            authorities=_authorities(state.issuer) or had,
         )
         if model is not None and status == model.status:
             return
