@@ -27,7 +27,14 @@ from agentid.errors import (
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
 from agentid.kube.lease import ApiLease, Leader, LeaseTimes
-from agentid.kube.objects import EventType, JsonObject, ObjectKey, resource_version_of, uid_of
+from agentid.kube.objects import (
+    EventType,
+    JsonObject,
+    ObjectKey,
+    metadata_of,
+    resource_version_of,
+    uid_of,
+)
 from agentid.kube.reflector import ChangeType, reflect
 from agentid.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Selector
 from agentid.testing.api_server import FakeApiServer
@@ -84,6 +91,33 @@ async def check_a_merge_patch_can_be_conditional(client: Client, namespace: str)
     await client.patch_merge(CONFIG_MAPS, "a", {"data": {"x": "2"}, **version}, namespace)
     with pytest.raises(ConflictError, match=f"patch configmaps {namespace}/a: 409 Conflict"):
         await client.patch_merge(CONFIG_MAPS, "a", {"data": {"x": "3"}, **version}, namespace)
+
+
+async def check_a_json_patch_applies_as_a_whole(client: Client, namespace: str) -> None:
+    """What is tested has to hold, what is removed has to be there, or nothing is written."""
+    path = "/metadata/labels/agentid.dev~1test"
+    await client.create(CONFIG_MAPS, config_map(namespace, "a", x="1"))
+    written: list[JsonObject] = [
+        {"op": "test", "path": path, "value": "conformance"},
+        {"op": "add", "path": "/metadata/finalizers", "value": ["example.com/a"]},
+        {"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/b"},
+        {"op": "remove", "path": "/metadata/finalizers/0"},
+        {"op": "replace", "path": "/data/x", "value": "2"},
+    ]
+    stored = await client.patch_json(CONFIG_MAPS, "a", written, namespace)
+    assert stored["data"] == {"x": "2"}
+    assert metadata_of(stored)["finalizers"] == ["example.com/b"]
+    for refused in (
+        {"op": "test", "path": path, "value": "other"},
+        {"op": "remove", "path": "/metadata/labels/none"},
+        {"op": "test", "path": "/metadata/annotations/none", "value": "other"},
+    ):
+        operations = [{"op": "replace", "path": "/data/x", "value": "3"}, refused]
+        with pytest.raises(PreconditionError, match="nothing was written"):
+            await client.patch_json(CONFIG_MAPS, "a", operations, namespace)
+    assert (await client.get(CONFIG_MAPS, "a", namespace))["data"] == {"x": "2"}
+    let_go = {"op": "remove", "path": "/metadata/finalizers"}
+    await client.patch_json(CONFIG_MAPS, "a", [let_go], namespace)
 
 
 async def check_nothing_is_made_by_changing(client: Client, namespace: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import json
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
 from aiohttp import web
@@ -190,6 +191,10 @@ class FakeApiServer:
             case "PUT" | "PATCH" | "DELETE" if (
                 target := path.removesuffix("/status")
             ) in self.objects:
+                if request.content_type == "application/json-patch+json":
+                    return self._patch(target, json.loads(payload))
+                if request.method == "PUT" and target != path:
+                    return self._change_status(target, body)
                 return self._change(request.method, target, body)
         return _status(404, "NotFound", f"{path} not found")
 
@@ -212,6 +217,24 @@ class FakeApiServer:
         if method == "PATCH":
             body = {**before, **body, "metadata": metadata | named}
         return web.json_response(self._store(path, body, "MODIFIED"))
+
+    def _change_status(self, path: str, body: Json) -> web.Response:
+        before = self.objects[path]
+        named: Json = body["metadata"]  # type: ignore[assignment]
+        metadata: Json = before["metadata"]  # type: ignore[assignment]
+        mine = {field: named[field] for field in ("resourceVersion", "uid") if field in named}
+        return self._change(
+            "PUT", path, {**before, "metadata": metadata | mine, "status": body.get("status")}
+        )
+
+    def _patch(self, path: str, operations: list[Json]) -> web.Response:
+        changed = deepcopy(self.objects[path])
+        try:
+            for operation in operations:
+                _apply(changed, operation)
+        except (LookupError, ValueError) as error:
+            return _status(422, "Invalid", f"the operation cannot be applied: {error}")
+        return web.json_response(self._store(path, changed, "MODIFIED"))
 
     def _store(self, path: str, body: Mapping[str, object], event: str) -> Json:
         self._version += 1
@@ -274,6 +297,43 @@ def _path_of(body: Json, collection: str) -> str:
 def _is_in(path: str, collection: str) -> bool:
     inside, _, plural = collection.rpartition("/")
     return path.startswith(f"{inside}/") and path.rsplit("/", 2)[-2] == plural
+
+
+def _apply(document: object, operation: Json) -> None:
+    """Apply one operation of RFC 6902: add, remove, replace or test."""
+    tokens = str(operation["path"]).split("/")[1:]
+    *parents, last = [token.replace("~1", "/").replace("~0", "~") for token in tokens]
+    for token in parents:
+        document = _member(document, token)
+    match operation["op"], document:
+        case "test", _:
+            if _member(document, last) != operation["value"]:
+                message = f"testing {operation['path']} failed"
+                raise LookupError(message)
+        case "add", list():
+            document.insert(len(document) if last == "-" else int(last), operation["value"])
+        case "add", dict():
+            document[last] = operation["value"]
+        case "replace", dict():
+            document[last] = operation["value"] if last in document else document[last]
+        case "remove", list():
+            del document[int(last)]
+        case "remove", dict():
+            del document[last]
+        case _:
+            message = f"{operation['op']} at {operation['path']} is not served"
+            raise ValueError(message)
+
+
+def _member(document: object, token: str) -> object:
+    match document:
+        case list():
+            return document[int(token)]
+        case dict():
+            return document[token]
+        case _:
+            message = f"nothing is below {token}"
+            raise LookupError(message)
 
 
 async def _send(response: web.StreamResponse, event: str, body: Json) -> None:
