@@ -1,0 +1,123 @@
+"""The world as the watches tell it: the newest version of each object, however they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentid.api import AgentClass
+from agentid.kube.objects import ObjectKey
+from agentid.services.world import Identities, Parsed, World
+from tests.support.manifests import agent_class, identity
+
+READER = ObjectKey("finance", "reader")
+
+
+def body(version: str = "5", uid: str = "u-1", name: str = "reader", **spec: Any) -> dict[str, Any]:  # noqa: ANN401
+    """An identity as the API server tells it."""
+    made = identity(name, spec.pop("className", "batch"), **spec)
+    made["metadata"] |= {"namespace": "finance", "uid": uid, "resourceVersion": version}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("second", "news"),
+    [
+        pytest.param(body("6"), True, id="newer"),
+        pytest.param(body("5", purpose="p"), False, id="same"),
+        pytest.param(body("4", purpose="p"), False, id="older"),
+        pytest.param(body("10"), True, id="newer-by-number-and-not-by-letters"),
+        pytest.param(body("4", uid="u-2"), True, id="a-namesake-whatever-its-version"),
+    ],
+)
+def test_only_what_is_newer_is_news(second: dict[str, Any], *, news: bool) -> None:
+    """A watch may tell a version after the answer to a write that made a newer one."""
+    seen = Identities()
+    assert seen.put(body("5"))
+    assert seen.put(second) is news
+    kept = seen.get(READER)
+    assert kept is not None
+    assert kept["metadata"]["resourceVersion"] == (  # type: ignore[index]
+        second["metadata"]["resourceVersion"] if news else "5"
+    )
+    assert kept["spec"] == (second if news else body("5"))["spec"]
+
+
+def test_keeps_what_a_pass_needs() -> None:
+    """Metadata, spec and status; what the API server keeps for itself is most of an object."""
+    whole = body() | {"status": {"observedGeneration": 1}, "apiVersion": "agentid.dev/v1alpha1"}
+    whole["metadata"]["managedFields"] = [{"manager": "kubectl"}]
+    seen = Identities()
+    seen.put(whole)
+    kept = seen.get(READER)
+    assert kept is not None
+    assert set(kept) == {"metadata", "spec", "status"}
+    assert "managedFields" not in kept["metadata"]  # type: ignore[operator]
+    assert kept["status"] == {"observedGeneration": 1}
+
+
+def test_forgets_what_is_gone() -> None:
+    """After its end there is nothing of it, and its next version is news again."""
+    seen = Identities()
+    seen.put(body("5"))
+    seen.drop(READER)
+    seen.drop(READER)
+    assert READER not in seen
+    assert len(seen) == 0
+    assert seen.get(READER) is None
+    assert seen.put(body("5"))
+
+
+def test_finds_the_identities_of_classes() -> None:
+    """By the class that each names now; what comes or goes meanwhile disturbs nobody."""
+    seen = Identities()
+    for name, chosen in (("a", "batch"), ("b", "chat"), ("c", "batch"), ("d", "other")):
+        seen.put(body(name=name, className=chosen))
+    found = []
+    for key in seen.of_classes(frozenset({"batch", "other"})):
+        seen.drop(key)
+        found.append(key.name)
+    assert found == ["a", "c", "d"]
+    seen.put(body("6", name="b", className="batch"))
+    assert [key.name for key in seen.of_classes(frozenset({"batch"}))] == ["b"]
+    assert list(seen.of_classes(frozenset())) == []
+
+
+def test_iterates_over_a_moment() -> None:
+    """Keys may come and go while somebody goes through them."""
+    seen = Identities()
+    seen.put(body(name="a"))
+    seen.put(body(name="b"))
+    for key in seen:
+        seen.drop(key)
+        seen.put(body(name=f"{key.name}-next"))
+    assert sorted(key.name for key in seen) == ["a-next", "b-next"]
+
+
+def test_a_body_without_a_spec_is_kept() -> None:
+    """A door that let it in is no reason to lose sight of it."""
+    seen = Identities()
+    assert seen.put({"metadata": {"namespace": "finance", "name": "reader", "uid": "u"}})
+    assert READER in seen
+    assert list(seen.of_classes(frozenset({""}))) == [READER]
+
+
+def test_small_kinds_are_kept_with_their_faults() -> None:
+    """A class that does not parse stays known, with every violation in words."""
+    broken = Parsed.of(AgentClass.parse, agent_class("batch", lifetime="48h", issuerName="Main"))
+    assert broken.model is None
+    assert [fault.split(":")[0] for fault in broken.faults] == ["spec.issuerName", "spec.lifetime"]
+    sound = Parsed.of(AgentClass.parse, agent_class("batch"))
+    assert sound.model is not None
+    assert sound.faults == ()
+
+
+def test_finds_the_classes_of_an_issuer() -> None:
+    """Only those that parse: nobody can be given a certificate under another."""
+    world = World()
+    for name, spec in (
+        ("a", {}), ("b", {"issuerName": "other"}), ("c", {"lifetime": "48h"}), ("d", {}),
+    ):  # fmt: skip
+        world.classes[name] = Parsed.of(AgentClass.parse, agent_class(name, **spec))
+    assert world.classes_of("test") == {"a", "d"}
