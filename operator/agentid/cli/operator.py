@@ -36,7 +36,7 @@ def operator(
     ] = "info",
 ) -> None:
     """Run the controller until SIGTERM."""
-    # Kopf and the Kubernetes client cost some 40 MB, which no other subcommand should pay.
+    # Kopf and what it brings along is for this subcommand alone.
     from agentid.controller import run_operator  # noqa: PLC0415
     from agentid.factory import Settings  # noqa: PLC0415
 

@@ -60,7 +60,7 @@ class CommitLimits:
 
     records: int = 500
     bytes: int = 700 * 1024
-    pace: float = 0.05
+    pace: float = 0.1
     timeout: float = 10.0
     drain: float = 5.0
 
