@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from pydantic import ConfigDict, Field, StrictBool
 
@@ -24,6 +24,9 @@ from agentid.api.vocabulary import (
     Tier,
 )
 from agentid.pki.algorithm import KeyAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "MAX_LIFETIME",
@@ -231,3 +234,9 @@ class AgentClass(Resource):
     """What the controller tells about the class."""
 
     rules: ClassVar = (NAME_RULE,)
+
+    @classmethod
+    def status_of(cls, body: Mapping[str, object]) -> AgentClassStatus:
+        """Read the status of an object, whatever its spec holds; leniently, as `parse` does."""
+        status = cls._readable_status(body.get("status"))
+        return status if isinstance(status, AgentClassStatus) else AgentClassStatus()

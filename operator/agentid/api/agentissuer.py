@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ from agentid.api.names import Hex, Shown
 from agentid.api.rules import Rule, Transition
 from agentid.identity import TrustDomain
 from agentid.pki.algorithm import KeyAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "AgentIssuer",
@@ -155,6 +158,12 @@ class AgentIssuer(Resource):
     """What the controller tells about it."""
 
     rules: ClassVar = (NAME_RULE,)
+
+    @classmethod
+    def status_of(cls, body: Mapping[str, object]) -> AgentIssuerStatus:
+        """Read the status of an object, whatever its spec holds; leniently, as `parse` does."""
+        status = cls._readable_status(body.get("status"))
+        return status if isinstance(status, AgentIssuerStatus) else AgentIssuerStatus()
 
     @property
     def trust_domain(self) -> TrustDomain:

@@ -35,7 +35,6 @@ from agentid.services.world import IssuerState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentid.api.conditions import Condition
     from agentid.api.model import ObjectMeta
     from agentid.clock import Clock
     from agentid.issuers import Issuer
@@ -118,16 +117,17 @@ class Catalogue:
         parsed = self._world.classes.get(name)
         if parsed is None:
             return
-        metadata = AgentClass.metadata_of(parsed.body)
+        metadata, old = AgentClass.metadata_of(parsed.body), AgentClass.status_of(parsed.body)
         if parsed.model is None:
             wanted = _stalled(Reason.INVALID_SPEC, summarize(parsed.faults))
-            old: tuple[Condition, ...] = ()
         else:
-            old = parsed.model.status.conditions
             wanted = self._class_conditions(parsed.model)
-        conditions = set_conditions(old, wanted, self._clock.now(), metadata.generation)
-        status = AgentClassStatus(observed_generation=metadata.generation, conditions=conditions)
-        if parsed.model is not None and status == parsed.model.status:
+        now = self._clock.now()
+        status = AgentClassStatus(
+            observed_generation=metadata.generation,
+            conditions=set_conditions(old.conditions, wanted, now, metadata.generation),
+        )
+        if status == old:
             return
         await self._write(AGENT_CLASSES, metadata, status.to_api())
 
@@ -185,7 +185,7 @@ class Catalogue:
     async def _write_issuer_status(
         self, parsed: Parsed[AgentIssuer], state: IssuerState, reason: Reason
     ) -> None:
-        metadata = AgentIssuer.metadata_of(parsed.body)
+        metadata, old = AgentIssuer.metadata_of(parsed.body), AgentIssuer.status_of(parsed.body)
         model = parsed.model
         if state.issuer is None:
             stalled = reason is not Reason.ISSUER_UNAVAILABLE
@@ -193,17 +193,16 @@ class Catalogue:
         else:
             message = f"Signs for {state.issuer.trust_domain}"
             wanted = (Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message),)
-        old = () if model is None else model.status.conditions
-        had = () if model is None else model.status.authorities
+        now = self._clock.now()
         status = AgentIssuerStatus(
             observed_generation=metadata.generation,
-            conditions=set_conditions(old, wanted, self._clock.now(), metadata.generation),
+            conditions=set_conditions(old.conditions, wanted, now, metadata.generation),
             trust_domain=None if model is None else str(model.trust_domain),
             # Those it had stay there while they cannot be read: that it had some is what keeps new
             # ones from being made in their place.
-            authorities=_authorities(state.issuer) or had,
+            authorities=_authorities(state.issuer) or old.authorities,
         )
-        if model is not None and status == model.status:
+        if status == old:
             return
         await self._write(AGENT_ISSUERS, metadata, status.to_api())
 
