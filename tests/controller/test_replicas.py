@@ -107,7 +107,7 @@ def test_probes_and_metrics(api: Api, port: int) -> None:
     for name in (
         "agentid_issuances_total", "agentid_failures_total", "agentid_revocations_total",
         "agentid_api_writes_total", "agentid_queue_depth", "agentid_queue_wait_seconds_bucket",
-        "agentid_renewals_due", "agentid_ledger_size", "agentid_authority_expiry_seconds",
+        "agentid_renewals_due", "agentid_ledger_bytes", "agentid_authority_expiry_seconds",
         "agentid_ledger_alarms", "agentid_event_loop_lag_seconds",
     ):  # fmt: skip
         assert f"# TYPE {name.removesuffix('_bucket')} " in text, name

@@ -85,7 +85,8 @@ class _StateCollector(Collector):
             "tier",
             now.expiry_seconds,
         )
-        yield _family("agentid_ledger_size", "Size of the ledger", "unit", now.ledger)
+        for what, number in now.ledger.items():
+            yield GaugeMetricFamily(f"agentid_ledger_{what}", f"The ledger's {what}", value=number)
         authorities = GaugeMetricFamily(
             "agentid_authority_expiry_seconds",
             "Seconds until an authority expires",
