@@ -6,7 +6,6 @@ the kubelet's probe fails. What a loop that still turns can have wrong is asked 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,7 +42,7 @@ class LoopWatch:
         """Measure until cancelled."""
         while True:
             before = self._clock.monotonic()
-            await asyncio.sleep(self._PERIOD)
+            await self._clock.sleep(self._PERIOD)
             self.lag = max(0.0, self._clock.monotonic() - before - self._PERIOD)
 
 
