@@ -357,3 +357,18 @@ async def test_waits_are_told(clock: ManualClock) -> None:
     assert queue.oldest_wait() == timedelta(seconds=3)
     await take_all(queue)
     assert told == [(Lane.CHANGE, 1.0), (Lane.BACKGROUND, 3.0)]
+
+
+async def test_stuck_is_not_busy(clock: ManualClock) -> None:
+    """Promise 5: a key that waits while others are handed out is no reason to restart anything."""
+    queue = make_queue(clock)
+    clock.advance(1000)
+    assert queue.stuck_for() == timedelta(0), "nobody waits"
+    for name in "abc":
+        queue.add(key(name), Lane.BACKGROUND)
+    clock.advance(200)
+    assert queue.stuck_for() == timedelta(seconds=200)
+    queue.done(await queue.get())
+    clock.advance(150)
+    assert queue.oldest_wait() == timedelta(seconds=350)
+    assert queue.stuck_for() == timedelta(seconds=150)

@@ -174,10 +174,9 @@ class _Run:
 
     def unhealthy(self) -> Sequence[str]:
         """What only a restart can mend."""
-        queue = self._loops.queue
-        waited = queue.oldest_wait().total_seconds()
-        if self._parts.leader.is_leader() and queue.depth and waited > _STUCK:
-            return (f"identities have waited for {waited:.0f} s and none is looked at",)
+        stuck = self._loops.queue.stuck_for().total_seconds()
+        if self._parts.leader.is_leader() and stuck > _STUCK:
+            return (f"identities have waited for {stuck:.0f} s and none is looked at",)
         return ()
 
     def unready(self) -> Sequence[str]:

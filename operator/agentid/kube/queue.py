@@ -117,6 +117,7 @@ class WorkQueue(Generic[K]):
         self._timer: asyncio.Task[None] | None = None
         self._timer_due = 0.0
         self._closed = False
+        self._handed_out_at = clock.monotonic()
 
     def add(self, key: K, lane: Lane = Lane.CHANGE) -> None:
         """Have the key looked at.
@@ -268,6 +269,14 @@ class WorkQueue(Generic[K]):
         ]
         return timedelta(seconds=self._clock.monotonic() - min(since)) if since else timedelta(0)
 
+    def stuck_for(self) -> timedelta:
+        """Return how long a key has waited while none was handed out at all.
+
+        A flood makes keys wait for long; that is no reason to believe that the workers hang.
+        """
+        quiet = timedelta(seconds=self._clock.monotonic() - self._handed_out_at)
+        return min(quiet, self.oldest_wait())
+
     # How
 
     def _enqueue(self, key: K, lane: Lane, since: float) -> None:
@@ -308,6 +317,7 @@ class WorkQueue(Generic[K]):
             del namespaces[namespace]
         del self._waiting[key]
         self._working[key] = _Work(lane)
+        self._handed_out_at = self._clock.monotonic()
         if self._on_get is not None:
             self._on_get(lane, self._clock.monotonic() - since)
         return key
