@@ -1,0 +1,373 @@
+"""What a trigger sets off: which queue, how urgently, and in which order at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agentid.api import Reason
+from agentid.controller.loops import Loops
+from agentid.errors import NotFoundError
+from agentid.factory import Settings, build
+from agentid.kube.objects import ObjectKey
+from agentid.kube.queue import Lane
+from agentid.services.failure import PassError
+from agentid.testing.api_server import FakeApiServer
+from agentid.testing.clock import ManualClock
+from agentid.testing.ledger import NOON
+from tests.support.manifests import agent_class, identity, issuer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+Json = dict[str, Any]
+READER = ObjectKey("finance", "reader")
+ROOT = "/apis/agentid.dev/v1alpha1"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a coroutine with loops of an operator that is built as it ships, on a fake cluster."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    path = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(path))
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[tuple[Loops, FakeApiServer]]:
+        async with FakeApiServer() as server:
+            path.write_text(
+                json.dumps(
+                    {
+                        "current-context": "test",
+                        "contexts": [
+                            {"name": "test", "context": {"cluster": "test", "user": "test"}}
+                        ],
+                        "clusters": [{"name": "test", "cluster": {"server": server.url}}],
+                        "users": [{"name": "test", "user": {"token": "good"}}],
+                    }
+                )
+            )
+            settings = Settings(process="test", namespace="agentid-system")
+            async with build(settings, clock=ManualClock()) as parts:
+                yield Loops(parts), server
+
+    def runs(test: Callable[[Loops, FakeApiServer], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            async with opened() as (loops, server):
+                await test(loops, server)
+
+        asyncio.run(whole())
+
+    return runs
+
+
+def seen(version: int = 1, *, told: int | None = 1, name: str = "reader", **changes: Any) -> Json:  # noqa: ANN401
+    """An identity as a watch tells it; `told` is the generation that its status judges."""
+    body = identity(name, changes.pop("className", "batch"), **changes.pop("spec", {}))
+    body["metadata"] |= {
+        "namespace": "finance",
+        "uid": f"u-{name}",
+        "generation": 1,
+        "resourceVersion": str(version),
+        **changes,
+    }
+    if told is not None:
+        body["status"] = {"observedGeneration": told}
+    return body
+
+
+def small(kind: Json, generation: int = 1, uid: str = "u-1") -> Json:
+    """A class or an issuer as a watch tells it."""
+    kind["metadata"] |= {"generation": generation, "uid": uid, "resourceVersion": "1"}
+    return kind
+
+
+def waiting(loops: Loops) -> dict[Lane, int]:
+    """How many identities wait in each lane that is not empty."""
+    return {lane: count for lane, count in loops.queue.depth_by_lane().items() if count}
+
+
+async def drained(loops: Loops) -> list[ObjectKey]:
+    """The classes and issuers that are to be looked at, in their order."""
+    found = []
+    while loops._catalogue.depth:
+        found.append(await loops._catalogue.get())
+        loops._catalogue.done(found[-1])
+    return found
+
+
+# Identities
+
+
+@pytest.mark.parametrize(
+    ("body", "lane"),
+    [
+        pytest.param(seen(told=None), Lane.CHANGE, id="new"),
+        pytest.param(seen(told=1, generation=2), Lane.CHANGE, id="edited"),
+        pytest.param(seen(), Lane.BACKGROUND, id="its-status-was-written"),
+        pytest.param(
+            seen(deletionTimestamp="2026-11-01T12:00:00Z"), Lane.REVOCATION, id="being-deleted"
+        ),
+        pytest.param(
+            seen(generation=2, spec={"suspend": True}), Lane.REVOCATION, id="just-suspended"
+        ),
+        pytest.param(seen(spec={"suspend": False}), Lane.BACKGROUND, id="not-suspended"),
+        pytest.param(
+            seen(annotations={"agentid.dev/renew-requested": "2026-11-01T12:00:00Z"}),
+            Lane.CHANGE,
+            id="renewal-asked-for",
+        ),
+        pytest.param(seen(annotations={"other": "x"}), Lane.BACKGROUND, id="annotated-otherwise"),
+        pytest.param(
+            {"metadata": {"name": "reader", "namespace": "finance", "uid": "u", "generation": 1}},
+            Lane.CHANGE,
+            id="without-a-spec",
+        ),
+    ],
+)
+def test_urgency_follows_from_the_object(run: Callable[..., None], body: Json, lane: Lane) -> None:
+    """Revocations come first, then what people wait for, then the rest."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(body, gone=False)
+        assert waiting(loops) == {lane: 1}
+        assert await loops.queue.get() == READER
+
+    run(test)
+
+
+def test_echoes_of_our_own_writes_are_no_trigger(run: Callable[..., None]) -> None:
+    """What the world holds already, or an older version, is nothing to look at."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(5), gone=False)
+        loops.queue.done(await loops.queue.get())
+        loops.identity_seen(seen(5), gone=False)
+        loops.identity_seen(seen(4, told=None), gone=False)
+        assert waiting(loops) == {}
+        loops.identity_seen(seen(6), gone=False)
+        assert waiting(loops) == {Lane.BACKGROUND: 1}
+
+    run(test)
+
+
+def test_what_is_gone_is_looked_at_first(run: Callable[..., None]) -> None:
+    """Promise 4: it is forgotten, with its renewal, and what it held is revoked."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(), gone=False)
+        loops.schedule.at(READER, NOON + timedelta(hours=1))
+        loops.identity_seen(seen(2), gone=True)
+        assert waiting(loops) == {Lane.REVOCATION: 1}
+        assert loops.schedule.when(READER) is None
+        assert READER not in loops._parts.world.identities
+
+    run(test)
+
+
+# Classes and issuers
+
+
+def test_a_class_has_its_identities_looked_at_one_by_one(run: Callable[..., None]) -> None:
+    """In the background, spread over time; a renewal that comes sooner keeps its time."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        for name in ("a", "b", "c", "d"):
+            loops.identity_seen(seen(name=name), gone=False)
+        loops.identity_seen(seen(name="e", className="other"), gone=False)
+        before = waiting(loops)
+        late, soon = ObjectKey("finance", "a"), ObjectKey("finance", "b")
+        loops.schedule.at(late, NOON + timedelta(hours=1))
+        loops.schedule.at(soon, NOON)
+        loops.class_seen(small(agent_class("batch")), gone=False)
+        assert waiting(loops) == before
+        times = {name: loops.schedule.when(ObjectKey("finance", name)) for name in "abcde"}
+        step = timedelta(seconds=0.01)
+        assert times == {
+            "a": NOON + step,
+            "b": NOON,
+            "c": NOON + 3 * step,
+            "d": NOON + 4 * step,
+            "e": None,
+        }
+        assert await drained(loops) == [ObjectKey("AgentClass", "batch")]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("body", "gone", "triggers"),
+    [
+        pytest.param(small(agent_class("batch")), False, False, id="its-status-was-written"),
+        pytest.param(small(agent_class("batch"), 2), False, True, id="edited"),
+        pytest.param(small(agent_class("batch"), 1, "u-2"), False, True, id="a-namesake"),
+        pytest.param(small(agent_class("batch")), True, True, id="gone"),
+    ],
+)
+def test_only_a_change_of_the_class_is_a_trigger(
+    run: Callable[..., None], body: Json, *, gone: bool, triggers: bool
+) -> None:
+    """By UID and generation; in the world it is the newest in any case."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.class_seen(small(agent_class("batch")), gone=False)
+        await drained(loops)
+        loops.identity_seen(seen(), gone=False)
+        loops.class_seen(body, gone=gone)
+        assert bool(await drained(loops)) is triggers
+        assert (loops.schedule.when(READER) is not None) is triggers
+        known = loops._parts.world.classes.get("batch")
+        assert (None if known is None else known.body) == (None if gone else body)
+
+    run(test)
+
+
+def test_an_issuer_has_its_classes_looked_at_after_it(run: Callable[..., None]) -> None:
+    """They tell whether it exists; identities follow once it can sign, or cannot any more."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        for name, chosen in (("a", "test"), ("b", "other")):
+            loops.class_seen(small(agent_class(name, issuerName=chosen)), gone=False)
+        await drained(loops)
+        keys = {ObjectKey("AgentIssuer", "test"), ObjectKey("AgentClass", "a")}
+        loops.issuer_seen(small(issuer()), gone=False)
+        assert set(await drained(loops)) == keys
+        loops.issuer_seen(small(issuer()), gone=False)
+        assert await drained(loops) == []
+        loops.issuer_seen(small(issuer()), gone=True)
+        assert set(await drained(loops)) == keys
+        assert loops._parts.world.issuers == {}
+
+    run(test)
+
+
+def test_identities_follow_their_issuer_at_once(run: Callable[..., None]) -> None:
+    """Somebody waits for it, so they come before what happens in the background."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        stored = server.put(f"{ROOT}/agentissuers/test", small(issuer()))
+        loops.issuer_seen(stored, gone=False)
+        loops.class_seen(small(agent_class("batch")), gone=False)
+        loops._parts.world.identities.put(seen())
+        assert await loops._try(ObjectKey("AgentIssuer", "test"))
+        assert waiting(loops) == {Lane.CHANGE: 1}
+        state = loops._parts.world.issuer_states["test"]
+        assert state.issuer is not None
+
+    run(test)
+
+
+def test_an_issuer_that_may_come_right_is_tried_again(run: Callable[..., None]) -> None:
+    """Its Secret may be restored, or the API server come back, and no event tells so."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        key = ObjectKey("AgentIssuer", "test")
+        loops.issuer_seen(server.put(f"{ROOT}/agentissuers/test", small(issuer())), gone=False)
+        server.fail_next(503)
+        assert not await loops._try(key)
+        path = "/api/v1/namespaces/agentid-system/secrets/agentid-ca-test"
+        metadata = {"namespace": "agentid-system", "name": "agentid-ca-test"}
+        server.put(path, {"metadata": metadata, "data": {}})
+        assert not await loops._try(key)
+        server.remove(path)
+        assert await loops._try(key)
+
+    run(test)
+
+
+# Life
+
+
+def test_classes_and_issuers_are_known_before_the_first_identity(
+    run: Callable[..., None],
+) -> None:
+    """Issuers first, so that no class is told that its issuer is missing."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        server.put(f"{ROOT}/agentissuers/test", small(issuer()))
+        server.put(f"{ROOT}/agentclasses/batch", small(agent_class("batch")))
+        assert not loops.primed
+        await loops.prime()
+        assert loops.primed
+        asked = [path.split("?")[0].removeprefix(ROOT) for _, path, _, _ in server.requests]
+        assert asked == ["/agentissuers", "/agentclasses"]
+        assert set(loops._parts.world.issuers) == {"test"}
+        assert set(loops._parts.world.classes) == {"batch"}
+
+    run(test)
+
+
+def test_without_its_definitions_it_does_not_begin(run: Callable[..., None]) -> None:
+    """A cluster without our kinds is no cluster without identities."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        server.fail_next(404, {"reason": "NotFound"})
+        with pytest.raises(NotFoundError, match="list agentissuers: 404 NotFound"):
+            await loops.prime()
+        assert not loops.primed
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("error", "backing_off"),
+    [
+        pytest.param(PassError(Reason.LEDGER_UNAVAILABLE, "away"), 1, id="passes"),
+        pytest.param(PassError(Reason.ISSUER_DENIED, "no", stalled=True), 0, id="stalled"),
+    ],
+)
+def test_what_trying_again_does_not_help_is_left_alone(
+    run: Callable[..., None], error: PassError, backing_off: int
+) -> None:
+    """It comes again when something changes; everything else is tried again, ever more slowly."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.queue.add(READER)
+        loops._after_failure(await loops.queue.get(), error)
+        assert loops.queue.backing_off == backing_off
+        assert loops.queue.working == 0
+        loops.identity_seen(seen(told=None), gone=False)
+        assert waiting(loops) == {Lane.CHANGE: 1}
+
+    run(test)
+
+
+def test_a_loop_that_ends_by_a_defect_ends_the_process(run: Callable[..., None]) -> None:
+    """Promise 5: an operator that only looks alive would let everything run out."""
+
+    async def broken() -> None:
+        message = "a defect"
+        raise ZeroDivisionError(message)
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        with pytest.raises(ZeroDivisionError, match="a defect"):
+            await loops._guarded(broken())
+        assert loops.crashed.is_set()
+
+    run(test)
+
+
+def test_nothing_is_handed_out_once_it_stops(run: Callable[..., None]) -> None:
+    """What is in work may come to its end; what waits is for the next leader."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.queue.add(READER)
+        loops.queue.add(ObjectKey("finance", "other"))
+        in_work = await loops.queue.get()
+        draining = asyncio.create_task(loops.drain(4.0))
+        clock = loops._parts.clock
+        assert isinstance(clock, ManualClock)
+        await clock.run_for(1.0)
+        assert not draining.done()
+        loops.queue.done(in_work)
+        await clock.run_for(1.0)
+        assert draining.done()
+        assert [key async for key in loops.queue] == []
+
+    run(test)
