@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,9 +15,10 @@ from agentid.clock import SystemClock
 from agentid.errors import AgentIdError
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
-from bench.processes import control_plane
-from bench.report import as_json, as_text
-from bench.run import bare, measure
+from bench.bare import bare
+from bench.processes import control_plane, usage
+from bench.report import Round, as_json, as_text
+from bench.run import Plan, measure
 from bench.templates import Template
 from e2e.errors import E2EError
 from e2e.install import install, operator, samples
@@ -25,15 +26,22 @@ from e2e.progress import say
 from e2e.providers import provider
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from e2e.providers import Cluster
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_OURS = _TEMPLATES / "agentidentity.yaml"
 
 
-def _arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--number", type=int, default=1000, help="objects of each template")
-    parser.add_argument("--samples", type=int, default=50, help="objects created one at a time")
+    parser.add_argument("--number", type=_positive, default=1000, help="objects of each template")
+    parser.add_argument("--samples", type=int, default=100, help="objects created one at a time")
+    parser.add_argument(
+        "--rounds", type=_positive, default=1, help="how often all of it is measured"
+    )
     parser.add_argument(
         "--template",
         type=Path,
@@ -43,56 +51,93 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--setup", type=Path, action="append", default=[], help="manifests to apply first"
     )
+    parser.add_argument(
+        "--ready-condition", default="Ready", metavar="TYPE", help="whose truth makes it Ready"
+    )
+    parser.add_argument(
+        "--pid",
+        type=_process,
+        action="append",
+        default=[],
+        metavar="NAME=PID",
+        help="another process to measure, such as another system's controller",
+    )
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
-    return parser.parse_args()
+    return parser.parse_args(given)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        msg = f"{text} is less than 1"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def _process(text: str) -> tuple[str, int]:
+    name, _, pid = text.partition("=")
+    if not name or not pid.isdecimal():
+        msg = f'"{text}" is not of the form NAME=PID, such as cert-manager=1234'
+        raise argparse.ArgumentTypeError(msg)
+    return name, int(pid)
 
 
 def main() -> int:
     """Measure, and print the report."""
-    arguments = _arguments()
+    given = arguments()
     with tempfile.TemporaryDirectory(prefix="agentid-bench-") as directory:
-        chosen = provider(Path(directory))
         try:
-            cluster = chosen.up(fsync=True)
-            _measure(cluster, arguments)
+            templates = [Template.read(path) for path in given.template or [_OURS]]
+            processes = dict(given.pid)
+            for pid in processes.values():
+                usage(pid)
+            chosen = provider(Path(directory))
+            try:
+                _measure(chosen.up(fsync=True), templates, processes, given)
+            finally:
+                chosen.down()
         except (E2EError, AgentIdError) as error:
             print(f"\n{error}", file=sys.stderr)
             return 1
-        finally:
-            chosen.down()
     return 0
 
 
-def _measure(cluster: Cluster, arguments: argparse.Namespace) -> None:
+def _measure(
+    cluster: Cluster,
+    templates: Sequence[Template],
+    processes: Mapping[str, int],
+    given: argparse.Namespace,
+) -> None:
     say(f"{cluster.name} answers; agentid is installed into it")
     install(cluster)
-    for path in arguments.setup:
+    samples(cluster, "issuer", "classes")
+    for path in given.setup:
         cluster.kubectl("apply", "--server-side", "-f", str(path))
-    paths = arguments.template or [_TEMPLATES / "agentidentity.yaml"]
-    templates = [Template.read(path) for path in paths]
-    uvloop.run(_run(cluster, templates, arguments))
+    everyone = {"this client": os.getpid(), **control_plane(cluster.directory), **processes}
+    plan = Plan(given.number, given.samples, given.ready_condition)
+    rounds = []
+    for number in range(1, given.rounds + 1):
+        say(f"round {number} of {given.rounds}")
+        rounds.append(uvloop.run(_round(cluster, templates, plan, everyone)))
+    print("\n" + as_text(rounds))
+    if given.output is not None:
+        given.output.write_text(as_json(rounds), encoding="utf-8")
 
 
-async def _run(cluster: Cluster, templates: list[Template], arguments: argparse.Namespace) -> None:
-    number, samples_wanted = arguments.number, arguments.samples
+async def _round(
+    cluster: Cluster, templates: Sequence[Template], plan: Plan, processes: Mapping[str, int]
+) -> Round:
     credentials = await load_credentials(clock=SystemClock(), kubeconfig=cluster.kubeconfig)
     async with Client(credentials, connections=64, field_manager="bench") as client:
-        say("the bare API server first, before anybody watches")
-        ours = Template.read(_TEMPLATES / "agentidentity.yaml")
-        limit = await bare(client, ours, "bench-bare", number)
-        await asyncio.to_thread(samples, cluster, "issuer", "classes")
+        say("  the bare API server, while no operator runs")
+        limit = await bare(client, Template.read(_OURS), "bench-bare", plan.number, processes)
         results = []
         with operator(cluster, "bench") as running:
-            processes = {"operator": running.process.pid, **control_plane(cluster.directory)}
+            measured = {"operator": running.process.pid, **processes}
             for place, template in enumerate(templates):
-                say(f"{template.name}: {samples_wanted} one at a time, then {number} at once")
-                namespace = f"bench-{place}"
-                results.append(
-                    await measure(client, template, namespace, number, samples_wanted, processes)
-                )
-    print("\n" + as_text(results, limit))
-    if arguments.output is not None:
-        arguments.output.write_text(as_json(results, limit), encoding="utf-8")
+                say(f"  {template.name}: {plan.samples} one at a time, then {plan.number} at once")
+                results.append(await measure(client, template, f"bench-{place}", plan, measured))
+    return Round(limit, results)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,13 @@ class Watcher:
     """What a watch of one kind in one namespace has told.
 
     Attributes:
+        condition: The condition whose truth makes an object Ready.
         created: When each create was sent, by name.
         ready: When each object was first seen Ready.
         gone: When each was seen gone.
     """
 
+    condition: str = "Ready"
     created: dict[str, float] = field(default_factory=dict)
     ready: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class Watcher:
         now = time.monotonic()
         if body is None:
             self.gone.setdefault(name, now)
-        elif is_ready(body):
+        elif is_ready(body, self.condition):
             self.ready.setdefault(name, now)
         self._changed.set()
 
@@ -75,9 +77,15 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(client: Client, resource: Resource, namespace: str) -> AsyncIterator[Watcher]:
-    """Watch a kind in a namespace while the context is open."""
-    seen = Watcher()
+async def watching(
+    client: Client, resource: Resource, namespace: str, condition: str
+) -> AsyncIterator[Watcher]:
+    """Watch a kind in a namespace while the context is open.
+
+    Raises:
+        AgentIdError: It cannot be watched.
+    """
+    seen = Watcher(condition)
     synced = asyncio.Event()
 
     async def follow() -> None:
@@ -91,8 +99,11 @@ async def watching(client: Client, resource: Resource, namespace: str) -> AsyncI
                     seen.see(change.key.name, None if gone else change.object)
 
     task = asyncio.create_task(follow())
+    task.add_done_callback(lambda _: synced.set())
     try:
         await synced.wait()
+        if task.done():
+            await task  # it ended before it began, and says why
         yield seen
     finally:
         task.cancel()
@@ -100,7 +111,11 @@ async def watching(client: Client, resource: Resource, namespace: str) -> AsyncI
 
 
 async def many(work: Iterable[Callable[[], Awaitable[object]]]) -> float:
-    """Do all of it, some at a time, and return how many seconds it took."""
+    """Do all of it, some at a time, and return how many seconds it took.
+
+    Raises:
+        AgentIdError: One of it failed; the rest is not done then.
+    """
     waiting = iter(work)
 
     async def worker() -> None:
@@ -111,7 +126,10 @@ async def many(work: Iterable[Callable[[], Awaitable[object]]]) -> float:
                 continue  # what is to be deleted may be gone
 
     began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(IN_FLIGHT):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(IN_FLIGHT):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
     return time.monotonic() - began

@@ -5,50 +5,88 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict
+import statistics
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from bench.figures import Latency, Writes
-    from bench.run import Bare, Result
+    from bench.bare import Bare
+    from bench.figures import Counts, Latency, Writes
+    from bench.processes import Usage
+    from bench.run import Result
 
-__all__ = ["as_json", "as_text"]
+__all__ = ["Round", "as_json", "as_text"]
 
 _MEGABYTE = 1_000_000
 
 
-def as_text(results: Sequence[Result], limit: Bare) -> str:
-    """A report to read."""
-    return "\n".join(_lines(results, limit))
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was measured one after the other, so that noise of the machine meets all alike.
+
+    Attributes:
+        bare: The limit.
+        results: Of each template.
+    """
+
+    bare: Bare
+    results: Sequence[Result]
 
 
-def _lines(results: Sequence[Result], limit: Bare) -> Iterator[str]:
+def as_text(rounds: Sequence[Round]) -> str:
+    """A report to read; of several rounds each, and then what they say together."""
+    return "\n".join(_lines(rounds))
+
+
+def _lines(rounds: Sequence[Round]) -> Iterator[str]:
     yield f"{_machine()}; {datetime.now(UTC):%Y-%m-%d}"
-    yield (
-        f"bare: {limit.rate:.0f} objects/s: a custom resource, a Secret and a status each, "
-        f"{limit.number} of them, by a client that does nothing else"
-    )
-    for result in results:
-        n = result.number
+    for place, each in enumerate(rounds, 1):
+        if len(rounds) > 1:
+            yield f"\nROUND {place} OF {len(rounds)}"
         yield ""
-        yield f"{result.name}, {n} objects"
-        yield f"  created      {result.rate:6.0f} /s     {result.rate / limit.rate:.2f} of bare"
-        yield f"  deleted      {result.delete_rate:6.0f} /s"
+        yield (
+            f"bare: {each.bare.rate:.0f} objects/s: a custom resource, a Secret, a status and a "
+            f"share of a ConfigMap each, {each.bare.number} of them, by a client alone"
+        )
+        yield from _costs(each.bare.costs, each.bare.number)
+        for result in each.results:
+            yield ""
+            yield from _result(result, each.bare)
+    if len(rounds) > 1:
+        yield "\nALL ROUNDS: median (lowest to highest)"
+        yield f"  bare         {_spread([each.bare.rate for each in rounds])} /s"
+        for results in zip(*(each.results for each in rounds), strict=True):
+            yield from _together(results, [each.bare for each in rounds])
+
+
+def _result(result: Result, limit: Bare) -> Iterator[str]:
+    n, kind = result.number, result.resource
+    yield f"{result.name}, {n} objects"
+    yield f"  created      {result.rate:6.0f} /s     {result.rate / limit.rate:.2f} of bare"
+    yield f"  deleted      {result.delete_rate:6.0f} /s"
+    if result.idle is not None:
         yield f"  idle         {_latency(result.idle)}"
-        yield f"  all at once  {_latency(result.busy)}"
-        yield f"  writes for each that is created, {_total(result.created, n)} in all:"
-        yield from _writes(result.created, n)
-        yield f"  writes for each that is deleted, {_total(result.deleted, n)} in all:"
-        yield from _writes(result.deleted, n)
-        for name, cost in result.costs.items():
-            yield (
-                f"  {name:<24} {cost.cpu:6.1f} s CPU  {1000 * cost.cpu / n:6.2f} ms each  "
-                f"{cost.peak / _MEGABYTE:5.0f} MB at most"
-            )
+    yield f"  all at once  {_latency(result.busy)}"
+    yield f"  writes for each that is created, {_others(result, n):.2f} beside the user's create:"
+    yield from _writes(result.created, n)
+    yield f"  Events written meanwhile: {result.created.of('events')}"
+    deleting = sum(result.deleted.done.values()) - result.deleted.done.get((kind, "DELETE"), 0)
+    yield f"  writes for each that is deleted, {deleting / n:.2f} beside the user's delete:"
+    yield from _writes(result.deleted, n)
+    yield "  while they were created:"
+    yield from _costs(result.costs, n)
+    yield "  while they were deleted:"
+    yield from _costs(result.delete_costs, n)
+
+
+def _others(result: Result, number: int) -> float:
+    """Writes for each object, the user's create left out."""
+    own = result.created.done.get((result.resource, "POST"), 0)
+    return (sum(result.created.done.values()) - own) / number
 
 
 def _latency(latency: Latency) -> str:
@@ -56,13 +94,43 @@ def _latency(latency: Latency) -> str:
     return f"create to Ready: p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {worst:.0f} ms"
 
 
-def _total(writes: Writes, number: int) -> str:
-    return f"{sum(writes.values()) / number:.2f}"
-
-
-def _writes(writes: Writes, number: int) -> Iterator[str]:
-    for (resource, verb), count in sorted(writes.items(), key=lambda each: -each[1]):
+def _writes(counts: Counts, number: int) -> Iterator[str]:
+    for (resource, verb), count in sorted(counts.done.items(), key=lambda each: -each[1]):
         yield f"    {count / number:6.3f}  {verb} {resource}"
+    for what, left_out in (("refused", counts.refused), ("not counted", counts.others)):
+        if left_out:
+            yield f"    {what}, in all: {_list(left_out)}"
+
+
+def _list(writes: Writes) -> str:
+    return ", ".join(f"{n} {verb} {resource}" for (resource, verb), n in sorted(writes.items()))
+
+
+def _costs(costs: Mapping[str, Usage], number: int) -> Iterator[str]:
+    for name, cost in costs.items():
+        yield (
+            f"    {name:<24} {cost.cpu:6.1f} s CPU  {1000 * cost.cpu / number:6.2f} ms each  "
+            f"{cost.resident / _MEGABYTE:5.0f} MB, {cost.peak / _MEGABYTE:.0f} MB at most"
+        )
+
+
+def _together(results: Sequence[Result], limits: Sequence[Bare]) -> Iterator[str]:
+    n = results[0].number
+    ratios = [each.rate / limit.rate for each, limit in zip(results, limits, strict=True)]
+    idle = [1000 * each.idle.p50 for each in results if each.idle is not None]
+    yield f"{results[0].name}, {n} objects"
+    yield f"  created      {_spread([each.rate for each in results])} /s"
+    yield f"  of bare      {_spread(ratios, 2)}"
+    yield f"  deleted      {_spread([each.delete_rate for each in results])} /s"
+    if idle:
+        yield f"  idle p50     {_spread(idle)} ms"
+    yield f"  busy p50     {_spread([1000 * each.busy.p50 for each in results])} ms"
+    yield f"  writes       {_spread([_others(each, n) for each in results], 2)}"
+
+
+def _spread(values: Sequence[float], digits: int = 0) -> str:
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _machine() -> str:
@@ -80,19 +148,28 @@ def _machine() -> str:
     )
 
 
-def as_json(results: Sequence[Result], limit: Bare) -> str:
+def as_json(rounds: Sequence[Round]) -> str:
     """The same for programs."""
 
     def plain(result: Result) -> dict[str, object]:
-        body = asdict(result)
-        for phase in ("created", "deleted"):
-            body[phase] = {f"{verb} {resource}": n for (resource, verb), n in body[phase].items()}
-        return body
+        return asdict(result) | {
+            phase: {
+                kind: {f"{verb} {resource}": n for (resource, verb), n in writes.items()}
+                for kind, writes in (
+                    ("done", counts.done),
+                    ("refused", counts.refused),
+                    ("others", counts.others),
+                )
+            }
+            for phase, counts in (("created", result.created), ("deleted", result.deleted))
+        }
 
     whole = {
         "machine": _machine(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "bare": asdict(limit),
-        "results": [plain(each) for each in results],
+        "rounds": [
+            {"bare": asdict(each.bare), "results": [plain(result) for result in each.results]}
+            for each in rounds
+        ],
     }
     return json.dumps(whole, indent=2) + "\n"

@@ -6,40 +6,55 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentid.kube.objects import ObjectKey
-from agentid.kube.resources import AGENT_IDENTITIES, NAMESPACES, SECRETS
-from bench.figures import Latency, Writes, parse_writes
+from bench.figures import Counts, Latency
 from bench.load import many, watching
-from bench.processes import usage
+from bench.namespaces import namespace_of_its_own
+from bench.processes import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from agentid.kube.client import Client
+    from agentid.kube.objects import JsonObject
+    from agentid.kube.resources import Resource
+    from bench.load import Watcher
+    from bench.processes import Usage
     from bench.templates import Template
 
-__all__ = ["Bare", "Cost", "Result", "bare", "measure"]
+__all__ = ["Plan", "Result", "measure"]
 
-_SETTLE = 3.0
-"""Seconds for writes that come after the last object is Ready, or gone."""
+_SETTLE: Final = 3.0
+"""Seconds for work that comes after the last object is Ready, or gone; CPU is read after them."""
 
-_FILES = {"tls.crt": 1700, "tls.key": 350, "ca.crt": 900, "agent.json": 550}
-"""Bytes in the Secret of an identity, roughly, in base64."""
+_NEVER_QUIET: Final = 120.0
+"""Seconds after which somebody else must be writing, and counting goes on regardless."""
+
+_LOOK: Final = 5.0
+"""Seconds between two looks at the API server's counters, which cost it some CPU."""
+
+_PAUSE: Final = 0.05
+"""Seconds between two objects that are created one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Of a process, during one phase.
+class Plan:
+    """How much is measured.
 
     Attributes:
-        cpu: Seconds of CPU.
-        peak: Bytes of memory resident at most, since its start.
+        number: Objects created all at once.
+        samples: Objects created one at a time before.
+        condition: Whose truth makes an object Ready.
+        quiet: Seconds without a write after which a phase is over. agentid's ledger looks for
+            segments to merge every 15 s, and each phase has to pay for its own.
     """
 
-    cpu: float
-    peak: int
+    number: int
+    samples: int
+    condition: str = "Ready"
+    quiet: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,164 +63,130 @@ class Result:
 
     Attributes:
         name: Of the template.
+        resource: Its kind, as the API spells it in paths.
         number: Objects created.
         rate: Objects per second, from the first create to the last Ready.
-        idle: Create to Ready, one at a time.
+        idle: Create to Ready, one at a time; None where no samples were asked for.
         busy: Create to Ready, while all are created at once.
         created: Writes while they were created, those of the user included.
-        deleted: Writes while they were deleted.
+        deleted: Writes while they were deleted, likewise.
         delete_rate: Objects per second, from the first delete to the last that is gone.
         costs: Of processes while they were created, by name.
+        delete_costs: Of processes while they were deleted, by name.
     """
 
     name: str
+    resource: str
     number: int
     rate: float
-    idle: Latency
+    idle: Latency | None
     busy: Latency
-    created: Writes
-    deleted: Writes
+    created: Counts
+    deleted: Counts
     delete_rate: float
-    costs: Mapping[str, Cost]
-
-
-@dataclass(frozen=True, slots=True)
-class Bare:
-    """The same writes by a client that does nothing else.
-
-    Attributes:
-        number: Objects made.
-        rate: Objects per second: a custom resource, a Secret and a status each.
-    """
-
-    number: int
-    rate: float
+    costs: Mapping[str, Usage]
+    delete_costs: Mapping[str, Usage]
 
 
 async def measure(
     client: Client,
     template: Template,
     namespace: str,
-    number: int,
-    samples: int,
+    plan: Plan,
     processes: Mapping[str, int],
 ) -> Result:
     """Measure one template in a namespace of its own."""
-    await _namespace(client, namespace)
     resource = await template.resource(client)
-    async with watching(client, resource, namespace) as seen:
-
-        async def create(index: int, prefix: str) -> str:
-            body = template.body(namespace, index, prefix)
-            name = ObjectKey.of(body).name
-            seen.created[name] = time.monotonic()
-            await client.create(resource, body)
-            return name
-
-        idle = []
-        for index in range(samples):
-            name = await create(index, "idle")
-            await seen.until(name, lambda name=name: name in seen.ready)  # type: ignore[misc]
-            idle.append(name)
-            await asyncio.sleep(0.05)
+    async with (
+        namespace_of_its_own(client, namespace),
+        watching(client, resource, namespace, plan.condition) as seen,
+    ):
+        load = _Load(client, resource, seen)
+        # The first one waits for what is made once, such as the authorities of an issuer.
+        await load.one_at_a_time([template.body(namespace, 0, "first")])
         await asyncio.sleep(_SETTLE)
-
-        before, spent = await _writes(client), {n: usage(pid) for n, pid in processes.items()}
-        already = len(seen.ready)
-        began = time.monotonic()
-        await many(partial(create, index, "busy") for index in range(number))
-        await seen.until("Ready", lambda: len(seen.ready) == already + number)
-        seconds = time.monotonic() - began
+        idle = await load.one_at_a_time(
+            [template.body(namespace, index, "idle") for index in range(plan.samples)]
+        )
+        bodies = [template.body(namespace, index, "busy") for index in range(plan.number)]
+        before, meter = await _quiet(client, plan.quiet), Meter(processes)
+        seconds, busy = await load.all_at_once(bodies)
         await asyncio.sleep(_SETTLE)
-        middle = await _writes(client)
-        costs = {
-            each: Cost((now := usage(pid)).cpu - spent[each].cpu, now.peak)
-            for each, pid in processes.items()
-        }
+        costs, middle = meter.read(), await _quiet(client, plan.quiet)
 
-        names = [name for name in seen.ready if name not in idle]
-        began = time.monotonic()
-        await many(partial(client.delete, resource, name, namespace) for name in names)
-        await seen.until("the end", lambda: len(seen.gone) == number)
-        delete_seconds = time.monotonic() - began
+        names = [ObjectKey.of(body).name for body in bodies]
+        meter = Meter(processes)
+        delete_seconds = await load.delete(names, namespace)
         await asyncio.sleep(_SETTLE)
-        after = await _writes(client)
+        delete_costs, after = meter.read(), await _quiet(client, plan.quiet)
     return Result(
         name=template.name,
-        number=number,
-        rate=number / seconds,
-        idle=Latency.of(seen.latencies(idle)),
-        busy=Latency.of(seen.latencies(names)),
-        created=_difference(before, middle),
-        deleted=_difference(middle, after),
-        delete_rate=number / delete_seconds,
+        resource=resource.plural,
+        number=plan.number,
+        rate=plan.number / seconds,
+        idle=Latency.of(idle) if idle else None,
+        busy=Latency.of(busy),
+        created=middle.since(before),
+        deleted=after.since(middle),
+        delete_rate=plan.number / delete_seconds,
         costs=costs,
+        delete_costs=delete_costs,
     )
 
 
-async def bare(client: Client, template: Template, namespace: str, number: int) -> Bare:
-    """Write what one identity takes, without any controller, and remove it again."""
-    await _namespace(client, namespace)
+class _Load:
+    """What a user does to objects of one kind, and how long it is until it shows."""
 
-    async def one(index: int) -> None:
-        made = await client.create(AGENT_IDENTITIES, template.body(namespace, index))
-        await client.create(SECRETS, _secret(namespace, ObjectKey.of(made).name))
-        await client.replace_status(AGENT_IDENTITIES, made | {"status": _STATUS})
+    def __init__(self, client: Client, resource: Resource, seen: Watcher) -> None:
+        self._client = client
+        self._resource = resource
+        self._seen = seen
 
-    async def remove(index: int) -> None:
-        name = f"bench-{index}"
-        free = {"metadata": {"finalizers": None}}
-        await client.patch_merge(AGENT_IDENTITIES, name, free, namespace)
-        await client.delete(AGENT_IDENTITIES, name, namespace)
+    async def one_at_a_time(self, bodies: Sequence[JsonObject]) -> list[float]:
+        """Create each when the one before is Ready; seconds from create to Ready."""
+        seen, names = self._seen, [ObjectKey.of(body).name for body in bodies]
+        for name, body in zip(names, bodies, strict=True):
+            await self._create(name, body)
+            await seen.until(f"{name} Ready", partial(seen.ready.__contains__, name))
+            await asyncio.sleep(_PAUSE)
+        return seen.latencies(names)
 
-    seconds = await many(partial(one, index) for index in range(number))
-    await many(partial(remove, index) for index in range(number))
-    return Bare(number, number / seconds)
+    async def all_at_once(self, bodies: Sequence[JsonObject]) -> tuple[float, list[float]]:
+        """Create them; seconds until the last is Ready, and from create to Ready of each."""
+        seen, names = self._seen, [ObjectKey.of(body).name for body in bodies]
+        wanted = len(seen.ready) + len(bodies)
+        began = time.monotonic()
+        await many(
+            partial(self._create, name, body) for name, body in zip(names, bodies, strict=True)
+        )
+        await seen.until("all Ready", lambda: len(seen.ready) >= wanted)
+        return time.monotonic() - began, seen.latencies(names)
 
+    async def delete(self, names: Sequence[str], namespace: str) -> float:
+        """Delete them; seconds until the last is gone."""
+        seen = self._seen
+        wanted = len(seen.gone) + len(names)
+        began = time.monotonic()
+        await many(partial(self._client.delete, self._resource, name, namespace) for name in names)
+        await seen.until("all gone", lambda: len(seen.gone) >= wanted)
+        return time.monotonic() - began
 
-_STATUS = {
-    "observedGeneration": 1,
-    "spiffeID": "spiffe://agents.example/ns/bench/agent/bench",
-    "conditions": [
-        {
-            "type": "Ready",
-            "status": "True",
-            "reason": "Issued",
-            "message": "A message of usual length, with serial and the time of the next renewal",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-            "observedGeneration": 1,
-        }
-    ],
-    "certificate": {
-        "serial": "0" * 32,
-        "fingerprint": "0" * 64,
-        "notBefore": "2026-01-01T00:00:00Z",
-        "notAfter": "2026-01-01T08:00:00Z",
-        "renewalTime": "2026-01-01T05:00:00Z",
-        "issuer": "default",
-        "keyAlgorithm": "ECDSAP256",
-    },
-}
+    async def _create(self, name: str, body: JsonObject) -> None:
+        self._seen.created[name] = time.monotonic()
+        await self._client.create(self._resource, body)
 
 
-def _secret(namespace: str, name: str) -> dict[str, object]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"namespace": namespace, "name": name},
-        "type": "kubernetes.io/tls",
-        "data": {file: "QUFB" * (size // 4) for file, size in _FILES.items()},
-    }
+async def _quiet(client: Client, seconds: float) -> Counts:
+    """Wait until nothing was written for so long, and return what was before."""
+    began = changed = time.monotonic()
+    counts = await _counts(client)
+    while (now := time.monotonic()) - changed < seconds and now - began < _NEVER_QUIET:
+        await asyncio.sleep(_LOOK)
+        before, counts = counts, await _counts(client)
+        if counts.done != before.done:
+            changed = time.monotonic()
+    return counts
 
 
-async def _namespace(client: Client, name: str) -> None:
-    metadata = {"name": name}
-    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-
-
-async def _writes(client: Client) -> Writes:
-    return parse_writes((await client.get_raw("/metrics")).decode())
-
-
-def _difference(before: Writes, after: Writes) -> Writes:
-    return {key: n - before.get(key, 0) for key, n in after.items() if n != before.get(key, 0)}
+async def _counts(client: Client) -> Counts:
+    return Counts.parse((await client.get_raw("/metrics")).decode())

@@ -82,8 +82,8 @@ class Template:
         raise E2EError(msg)
 
 
-def is_ready(body: Mapping[str, object]) -> bool:
-    """Whether an object has the condition Ready, and it is true."""
+def is_ready(body: Mapping[str, object], condition: str = "Ready") -> bool:
+    """Whether an object has this condition, and it is true."""
     status = body.get("status")
     conditions = status.get("conditions") if isinstance(status, dict) else None
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions or ())
+    return any(each["type"] == condition and each["status"] == "True" for each in conditions or ())

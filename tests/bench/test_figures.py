@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.figures import Latency, parse_writes
+from bench.figures import Counts, Latency
 
 METRICS = """\
 # TYPE apiserver_request_total counter
@@ -19,13 +19,37 @@ apiserver_requests_other_total{code="200",verb="POST",resource="secrets"} 17
 """  # noqa: E501 - as the API server writes it
 
 
-def test_only_what_was_written_counts() -> None:
-    """No dry run, no refusal, no read, no Lease."""
-    assert parse_writes(METRICS) == {
+def test_writes_are_told_apart_by_what_became_of_them() -> None:
+    """Carried out, refused, or none of an object's; a read is none at all."""
+    counts = Counts.parse(METRICS)
+    assert counts.done == {
         ("secrets", "POST"): 3,
         ("secrets", "PUT"): 1,
         ("agentidentities/status", "PUT"): 2,
     }
+    assert counts.refused == {("secrets", "POST"): 7}
+    assert counts.others == {("secrets", "POST"): 5, ("leases", "PUT"): 13}
+
+
+def test_labels_that_differ_in_nothing_we_ask_are_added_up() -> None:
+    """Such as two versions of an API, or two codes of success."""
+    other = METRICS.replace('version="v1"', 'version="v2"').replace('code="201"', 'code="200"')
+    counts = Counts.parse(METRICS + other)
+    assert counts.done["secrets", "POST"] == 6
+
+
+def test_a_phase_is_what_came_on_top() -> None:
+    """Counters that did not move, or were not there before, are no exception."""
+    before = Counts(done={("secrets", "POST"): 3, ("nodes", "PATCH"): 1})
+    after = Counts(
+        done={("secrets", "POST"): 5, ("nodes", "PATCH"): 1, ("events", "POST"): 2},
+        refused={("secrets", "PUT"): 1},
+    )
+    since = after.since(before)
+    assert since.done == {("secrets", "POST"): 2, ("events", "POST"): 2}
+    assert since.refused == {("secrets", "PUT"): 1}
+    assert since.of("events") == 2
+    assert since.of("nodes") == 0
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_ready_is_a_condition(status: dict[str, object] | None, ready: bool) -> None:  # noqa: FBT001
     """True, and of that type."""
     assert is_ready({"status": status}) is ready
+
+
+def test_another_condition_may_count_as_ready() -> None:
+    """As other systems name it."""
+    body = {"status": {"conditions": [{"type": "Programmed", "status": "True"}]}}
+    assert is_ready(body, "Programmed")
+    assert not is_ready(body)
