@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.api import DeliveryMode
-from agentid.identity import RevocationReason, SerialNumber
+from agentid.identity import RevocationReason, SerialNumber, Validity
 from agentid.policy.plan import Cause, Held, Observed, Plan, Standing, plan, renewal_of
 from tests.support.observed import (
     BLOCKED,
@@ -609,3 +609,18 @@ def test_a_clock_that_was_ahead_costs_one_certificate(known: int | None) -> None
     assert settled.issue is None
     assert settled.current == made
     assert (ahead, RevocationReason.SUPERSEDED) in settled.revoke
+
+
+@given(st.integers(2, 24 * 3600), st.none() | st.integers(30, 24 * 3600))
+def test_no_certificate_is_due_when_it_is_made(lifetime: int, before: int | None) -> None:
+    """However short it lives and however early the class renews, or renewing would never end."""
+    made = held(1, age=timedelta(0))
+    short = replace(made, validity=Validity.of(NOW, lifetime * SECOND, timedelta(minutes=1)))
+    wanted = class_up_to(3)
+    renewal = wanted.spec.renewal.model_copy(
+        update={"renew_before": None if before is None else before * SECOND}
+    )
+    spec = wanted.spec.model_copy(update={"renewal": renewal})
+    due = renewal_of(short, wanted.model_copy(update={"spec": spec}))
+    assert short.issued_at <= due <= short.validity.not_after
+    assert lifetime < 3 or due > short.issued_at

@@ -214,9 +214,17 @@ def plan(seen: Observed, now: datetime) -> Plan:
 
 
 def renewal_of(held: Held, agent_class: AgentClass | None) -> datetime:
-    """When a certificate is to be renewed; the same answer at every look."""
+    """When a certificate is to be renewed; the same answer at every look.
+
+    It counts from when it was made, not from notBefore, which lies before: the renewal of one with
+    a short lifetime would be due before it is there.
+    """
     before = None if agent_class is None else agent_class.spec.renewal.renew_before
-    return renewal_time(held.validity, before, f"{held.uid}/{held.serial}".encode())
+    serves = Validity(
+        min(held.issued_at.replace(microsecond=0), held.validity.not_after),
+        held.validity.not_after,
+    )
+    return renewal_time(serves, before, f"{held.uid}/{held.serial}".encode())
 
 
 def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:

@@ -27,7 +27,7 @@ def renewal_time(validity: Validity, renew_before: timedelta | None, seed: bytes
     """Decide when to renew a certificate.
 
     Args:
-        validity: Of the certificate.
+        validity: The time that the certificate serves.
         renew_before: How long before notAfter. None, or more than three quarters of the validity
             (a tier may have cut that), for a third of it.
         seed: What makes the jitter; the same for every look at one certificate, such as the UID of

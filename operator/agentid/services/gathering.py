@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from agentid.api.vocabulary import DeliveryMode
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject, ObjectKey
-    from agentid.ledger import Entry, Ledger
+    from agentid.ledger import Issued, Ledger
     from agentid.policy.judge import Granted, Refused
     from agentid.services.world import World
 
-__all__ = ["Gatherer"]
+__all__ = ["Gatherer", "held_of"]
 
 _DOUBT: Final = timedelta(hours=24)
 """How far our clock may be ahead while the ledger knows no better time: certificates that expired
@@ -136,14 +136,14 @@ class Gatherer:
     def _held(self, key: ObjectKey, now: datetime) -> tuple[Held, ...]:
         certain = min(now, self._ledger.trusted_now() or now - _DOUBT)
         return tuple(
-            _held(entry)
+            held_of(entry.issued, doubtful=entry.doubtful)
             for entry in self._ledger.state.unrevoked(key.namespace, key.name)
             if entry.issued.not_after >= certain
         )
 
 
-def _held(entry: Entry) -> Held:
-    issued = entry.issued
+def held_of(issued: Issued, *, doubtful: bool = False) -> Held:
+    """A record of the ledger as decisions are made from it."""
     return Held(
         serial=issued.serial,
         uid=issued.uid,
@@ -152,7 +152,7 @@ def _held(entry: Entry) -> Held:
         validity=Validity(issued.not_before, issued.not_after),
         issued_at=issued.issued_at,
         replaces=issued.replaces,
-        doubtful=entry.doubtful,
+        doubtful=doubtful,
     )
 
 

@@ -29,9 +29,9 @@ from agentid.errors import (
 )
 from agentid.policy.judge import Granted
 from agentid.policy.plan import Plan, Standing, plan, renewal_of
-from agentid.policy.renewal import renewal_time
 from agentid.policy.report import after_failure, after_issuing, after_plan
 from agentid.services.failure import PassError
+from agentid.services.gathering import held_of
 from agentid.services.issuance import make_key
 from agentid.services.secrets import Credential
 
@@ -232,17 +232,12 @@ class IdentityService:
         made = await self._issuance.sign(
             metadata, grant, state.issuer, private_key.public_key(), replaces=replaces
         )
-        spec = None if seen.agent_class is None else seen.agent_class.spec
         credential = Credential(
             leaf=made.leaf,
             key_pem=key_pem,
             bundle_pem=state.issuer.bundle().pem,
             grant=grant,
-            renewal_time=renewal_time(
-                made.leaf.validity,
-                None if spec is None else spec.renewal.renew_before,
-                f"{metadata.uid}/{made.leaf.serial}".encode(),
-            ),
+            renewal_time=renewal_of(held_of(made.record), seen.agent_class),
             issued_at=made.record.issued_at,
         )
         # Before the ledger is asked: it may say no and have it recorded all the same.
