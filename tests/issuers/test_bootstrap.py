@@ -55,6 +55,17 @@ def test_the_first_start_makes_and_stores_them() -> None:
     assert authority.root.signature_hash_algorithm.name == "sha384"
 
 
+def test_a_root_that_was_told_of_is_not_exchanged_for_another() -> None:
+    """Nobody would trust the new one: what is lost is told, and nothing is stored."""
+    store = MemoryAuthorityStore()
+    made = ensure_authorities(
+        store, SETTINGS, ManualClock(NOON), secrets.token_bytes, known_root="ab" * 32
+    )
+    with pytest.raises(AuthorityError, match=f"below the root {'ab' * 32}; restore it from a"):
+        asyncio.run(made)
+    assert store.calls == ["read"]
+
+
 def test_a_later_start_reads_them_and_writes_nothing() -> None:
     """The same root and the same issuing certificate, also when the settings have changed."""
     store = MemoryAuthorityStore()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agentid.errors import UnavailableError
+from agentid.errors import AuthorityError, UnavailableError
 from agentid.identity import SerialNumber, Validity
 from agentid.issuers.builtin import BACKDATE
 from agentid.pki import generate, make_intermediate, make_root
@@ -91,12 +91,25 @@ class AuthoritySettings:
 
 
 async def ensure_authorities(
-    store: AuthorityStore, settings: AuthoritySettings, clock: Clock, random: Random
+    store: AuthorityStore,
+    settings: AuthoritySettings,
+    clock: Clock,
+    random: Random,
+    *,
+    known_root: str | None = None,
 ) -> Authority:
-    """The stored authority, made first if there is none; the same one for everybody who asks.
+    """The stored authority, made first if there was none; the same one for everybody who asks.
 
     Keys are made and verified in a thread. If `create` fails after it wrote, calling again reads
     what it wrote.
+
+    Args:
+        store: Where authorities are kept.
+        settings: How they are made.
+        clock: For their validity.
+        random: Gives unpredictable octets.
+        known_root: Fingerprint of the root that was told of before; if it is lost it is not
+            exchanged for another one, which nobody trusts.
 
     Raises:
         InputError: The settings cannot be met, such as an intermediate that outlives its root.
@@ -107,6 +120,13 @@ async def ensure_authorities(
         stored = await store.read()
         if stored is not None:
             return await asyncio.to_thread(_load, stored, settings.trust_domain, clock.now())
+        if known_root is not None:
+            fault = (
+                f"it is missing, and this issuer has signed before, below the root {known_root}; "
+                "restore it from a backup, or delete the AgentIssuer and create it again, to begin "
+                "with new authorities that nobody trusts yet"
+            )
+            raise AuthorityError((fault,))
         now = clock.now()
         files, authority = await asyncio.to_thread(_make, settings, now, random)
         if await store.create(files):

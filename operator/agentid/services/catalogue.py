@@ -168,9 +168,9 @@ class Catalogue:
         )
         where = f"Secret {self._namespace}/{secret}"
         try:
-            if issuer.status.authorities and await store.read() is None:
-                raise AuthorityError((_lost(issuer),))  # noqa: TRY301 - one fault of many
-            authority = await ensure_authorities(store, settings, self._clock, self._random)
+            authority = await ensure_authorities(
+                store, settings, self._clock, self._random, known_root=_known_root(issuer)
+            )
         except AuthorityError as error:
             problem = f"{where}: {summarize(error.faults)}"
             return IssuerState(None, problem, passing=True), Reason.AUTHORITY_INVALID
@@ -251,14 +251,9 @@ def _reconciling(reason: Reason, message: str) -> tuple[Wanted, ...]:
     )
 
 
-def _lost(issuer: AgentIssuer) -> str:
-    roots = [each for each in issuer.status.authorities if each.role is AuthorityRole.ROOT]
-    known = f", below the root {roots[0].fingerprint}" if roots else ""
-    return (
-        f"it is missing, and this issuer has signed before{known}; restore it from a backup, or "
-        "delete the AgentIssuer and create it again, to begin with new authorities that nobody "
-        "trusts yet"
-    )
+def _known_root(issuer: AgentIssuer) -> str | None:
+    told = issuer.status.authorities
+    return next((each.fingerprint for each in told if each.role is AuthorityRole.ROOT), None)
 
 
 def _authorities(issuer: Issuer | None) -> tuple[AuthorityStatus, ...]:
