@@ -177,9 +177,9 @@ class SecretDelivery:
             with _told(draft):
                 await self._replace(draft, uid or _NOBODY)
         except PassError as error:
-            if error.reason is not Reason.SECRET_CONFLICT:
+            if error.reason is not Reason.SECRET_CONFLICT or uid is None:
                 raise
-            # Not ours any more, so nothing of ours is in it.
+            # The one that we wrote is gone, and what we wrote with it.
 
     async def _create(self, draft: _Draft) -> str | None:
         """Create a Secret, and return its UID; None if there is one of this name."""
@@ -290,7 +290,7 @@ def _told(draft: _Draft) -> Iterator[None]:
     try:
         yield
     except _NotOursError as error:
-        message = f"{secret} exists, and {error}. It tries again"
+        message = f"{secret} exists, and {error}. agentid tries again"
         raise PassError(Reason.SECRET_CONFLICT, message) from error
     except UnavailableError as error:
         raise PassError(Reason.SECRET_REFUSED, str(error), retry_after=error.retry_after) from error
