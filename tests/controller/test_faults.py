@@ -14,9 +14,9 @@ import pytest
 
 from e2e.install import install, operator, start_operator
 from e2e.providers import DevCluster
-from tests.controller.test_replicas import leads, metric, ports
 from tests.support.api import Api, condition, until
 from tests.support.manifests import agent_class, identity, issuer
+from tests.support.probing import leads, metric, ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

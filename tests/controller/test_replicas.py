@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +13,7 @@ from e2e.install import operator, start_operator
 from e2e.providers import DevCluster
 from tests.support.api import until
 from tests.support.manifests import agent_class, identity, issuer
+from tests.support.probing import ask, leads, metric, ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,41 +31,6 @@ def port() -> int:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
         return number
-
-
-def ask(port: int, path: str) -> tuple[int, str]:
-    """Ask a probe; code and text, or 0 while nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-    except urllib.error.URLError:
-        return 0, ""
-
-
-def metric(port: int, name: str) -> float:
-    """One metric without labels."""
-    found = re.search(rf"^{name} (\S+)$", ask(port, "/metrics")[1], re.MULTILINE)
-    return float(found[1]) if found else float("nan")
-
-
-def leads(port: int) -> bool:
-    """Whether the replica behind the port says that it is the leader."""
-    return metric(port, "agentid_leader") == 1
-
-
-def ports(count: int) -> list[int]:
-    """Several ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for each in probes:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in probes]
-    finally:
-        for each in probes:
-            each.close()
 
 
 def versions(api: Api, namespace: str) -> dict[str, str]:

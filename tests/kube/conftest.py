@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-
 import pytest
 
 from agentid.testing.clock import ManualClock
+from tests.support.coroutines import pytest_pyfunc_call
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine in a loop of its own."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    names = inspect.signature(pyfuncitem.obj).parameters
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
-    return True
+__all__ = ["pytest_pyfunc_call"]
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from aiohttp import client_exceptions, http_exceptions
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from agentid.errors import UnavailableError
-from agentid.kube.failures import TRANSPORT_ERRORS, Call, from_transport
+from agentid.errors import ConflictError, UnavailableError
+from agentid.kube.failures import TRANSPORT_ERRORS, Call, from_status, from_transport
 from agentid.kube.resources import SECRETS
 from agentid.testing.api_server import FakeApiServer
 
@@ -26,6 +26,7 @@ NOT_RAISED_BY_REQUESTS = {
     "WSMessageTypeError": "raised when a WebSocket message is of another type than asked for",
 }
 
+UID = "2dc384c0-4200-48d1-b67e-542b2509cc1d"
 HERE = URL("https://10.0.0.1/api")
 REQUEST = aiohttp.RequestInfo(HERE, "GET", CIMultiDictProxy(CIMultiDict()), HERE)
 KEY = SimpleNamespace(host="10.0.0.1", port=443, ssl=True, is_ssl=True)
@@ -112,3 +113,20 @@ def test_cancellation_is_no_error() -> None:
 def test_a_call_is_named_as_rbac_names_it(call: Call, text: str) -> None:
     """What a message begins with is what a role would have to allow."""
     assert str(call) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "uid"),
+    [
+        ("the object has been modified; please apply your changes", None),
+        (f"UID in precondition: {'0' * 36}, UID in object meta: {UID}", UID),
+        (f"{'x' * 600} UID in object meta: {UID}", UID),
+        ("UID in object meta: none", None),
+    ],
+)
+def test_a_conflict_tells_which_object_is_there(said: str, uid: str | None) -> None:
+    """Where a precondition named another one's UID, however long the server's sentence is."""
+    call = Call("update", "secrets", "finance", "reader")
+    error = from_status(call, {"code": 409, "reason": "Conflict", "message": said})
+    assert isinstance(error, ConflictError)
+    assert error.uid == uid
