@@ -16,6 +16,8 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 ifeq ($(CI),true)
 NO_SKIPS := -p tests.no_skips
 endif
+# A kubelet makes namespaces and mounts, which only root may.
+NODE_TESTS := $(if $(filter 0,$(shell id -u)),test-node)
 PYTEST := $(PY) -m pytest $(NO_SKIPS) $(PYTEST_ARGS)
 
 export CLUSTER CLUSTER_DIR
@@ -26,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help dev fmt lint types test test-unit test-integration test-node bench demo demo-down \
+.PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench demo demo-down \
 	cluster-up cluster-down run crds lock changelog clean
 
 help: ## List the targets
@@ -34,6 +36,7 @@ help: ## List the targets
 	@echo
 	@echo "  CLUSTER=devcluster|current|kind  which cluster (now: $(CLUSTER))"
 	@echo "  FSYNC=1                          storage as durable as in production; slower"
+	@echo "  NODE=1                           cluster-up with a real kubelet; needs root"
 	@echo "  PYTEST_ARGS='-k ledger -x'       handed to pytest"
 
 dev: $(STAMP) ## Make .venv with everything locked by hash
@@ -55,7 +58,7 @@ lint: $(STAMP) ## Style, layers, generated files
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
 
-test: lint types test-unit test-integration ## Everything that CI runs
+test: lint types test-go test-unit test-integration $(NODE_TESTS) ## Everything that CI runs
 
 test-unit: $(STAMP) ## Without a cluster
 	$(PYTEST) -m "not integration and not node" --numprocesses auto
@@ -63,7 +66,10 @@ test-unit: $(STAMP) ## Without a cluster
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PYTEST) -m integration
 
-test-node: $(STAMP) ## Against a real kubelet as well; needs root
+test-go: $(STAMP) ## The Go of e2e/devcluster: format, vet, tests
+	@$(PY) -m e2e test-go
+
+test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install Debian packages
 	$(PYTEST) -m node
 
 bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
@@ -78,7 +84,7 @@ run: $(STAMP) ## The operator in the foreground, as its own ServiceAccount
 	@$(PY) -m e2e.run
 
 cluster-up: $(STAMP) ## Start a cluster; admin kubeconfig at .cluster/kubeconfig
-	@$(PY) -m e2e up $(if $(FSYNC),--fsync)
+	@$(PY) -m e2e up $(if $(FSYNC),--fsync) $(if $(NODE),--node)
 
 cluster-down: $(STAMP) ## End it
 	@$(PY) -m e2e down

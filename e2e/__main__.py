@@ -1,4 +1,4 @@
-"""`python -m e2e up|down|status`: what `make cluster-up` and `make cluster-down` call."""
+"""`python -m e2e up|down|status|test-go`: what `make cluster-up` and its like call."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from e2e import toolchain
 from e2e.errors import E2EError
 from e2e.progress import say
 from e2e.providers import DevCluster, provider
@@ -15,19 +16,26 @@ from e2e.providers import DevCluster, provider
 def main() -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m e2e", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "status"])
+    parser.add_argument("command", choices=["up", "down", "status", "test-go"])
     parser.add_argument("--dir", type=Path, default=Path(os.environ.get("CLUSTER_DIR", ".cluster")))
     parser.add_argument("--fsync", action="store_true", help="durable storage, for benchmarks")
     parser.add_argument("--node", action="store_true", help="with a real kubelet (root)")
+    parser.add_argument(
+        "--install-packages", action="store_true", help="the Debian packages that a node lacks"
+    )
     args = parser.parse_args()
     try:
         if args.command == "up":
-            cluster = provider(args.dir).up(fsync=args.fsync, node=args.node)
+            cluster = provider(args.dir).up(
+                fsync=args.fsync, node=args.node, install_packages=args.install_packages
+            )
             say(f"The cluster answers. Talk to it:  export KUBECONFIG={cluster.kubeconfig}")
             say("End it:  make cluster-down")
         elif args.command == "down":
             provider(args.dir).down()
             say("Nothing of it runs any more.")
+        elif args.command == "test-go":
+            toolchain.check()
         else:
             say(DevCluster(args.dir).run("status"))
     except E2EError as error:

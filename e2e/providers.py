@@ -66,12 +66,15 @@ class Cluster:
 class ClusterProvider(Protocol):
     """One kind of cluster."""
 
-    def up(self, *, fsync: bool = False, node: bool = False) -> Cluster:
+    def up(
+        self, *, fsync: bool = False, node: bool = False, install_packages: bool = False
+    ) -> Cluster:
         """Return the cluster once it answers; start it if that is ours to do.
 
         Args:
             fsync: Make its storage durable, as a benchmark needs it.
-            node: Give it a real kubelet.
+            node: Give it a real kubelet; needs root where the node is of our own making.
+            install_packages: Install the Debian packages that such a node lacks.
         """
 
     def down(self) -> None:
@@ -84,9 +87,12 @@ class DevCluster:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.absolute()
 
-    def up(self, *, fsync: bool = False, node: bool = False) -> Cluster:
+    def up(
+        self, *, fsync: bool = False, node: bool = False, install_packages: bool = False
+    ) -> Cluster:
         """Start it, or what of it is not running."""
         flags = ["--fsync"] * fsync + ["--node"] * node
+        flags += ["--install-packages"] * install_packages
         self.run("up", *flags)
         program = str(toolchain.devcluster())
         kubeconfig = self._directory / "kubeconfig"
@@ -115,9 +121,11 @@ class CurrentCluster:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.absolute()
 
-    def up(self, *, fsync: bool = False, node: bool = False) -> Cluster:
+    def up(
+        self, *, fsync: bool = False, node: bool = False, install_packages: bool = False
+    ) -> Cluster:
         """Copy the chosen context of KUBECONFIG into the directory."""
-        del fsync, node  # both are as its owner made them
+        del fsync, node, install_packages  # all as its owner made them
         kubectl = shutil.which("kubectl")
         if kubectl is None:
             msg = "CLUSTER=current needs kubectl on PATH"
@@ -151,9 +159,11 @@ class KindCluster:
             raise E2EError(msg)
         return done.stdout
 
-    def up(self, *, fsync: bool = False, node: bool = False) -> Cluster:
+    def up(
+        self, *, fsync: bool = False, node: bool = False, install_packages: bool = False
+    ) -> Cluster:
         """Create the cluster `agentid` if there is none."""
-        del fsync, node  # kind has both
+        del fsync, node, install_packages  # kind has them
         if KIND_NAME not in self._kind("get", "clusters").split():
             self._kind("create", "cluster", "--name", KIND_NAME, "--wait", "120s")
         return _reached(

@@ -25,7 +25,7 @@ from e2e.progress import Progress, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["devcluster"]
+__all__ = ["check", "devcluster"]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
 KUBERNETES: Final = "1.37.2"
@@ -46,6 +46,29 @@ def devcluster() -> Path:
         if not program.exists():
             _build(_go(), program)
     return program
+
+
+def check() -> None:
+    """Check the program's own packages, which do without Kubernetes: format, vet, tests.
+
+    Raises:
+        E2EError: One of them failed; what it found has been printed.
+    """
+    go = _go()
+    unformatted = subprocess.run(
+        [go, "run", "cmd/gofmt", "-l", "."],
+        cwd=MODULE, env=_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if unformatted.returncode != 0 or unformatted.stdout:
+        msg = f"gofmt would change these:\n{_end(unformatted.stdout + unformatted.stderr)}"
+        raise E2EError(msg)
+    for command in (["vet"], ["test", "-count=1"]):
+        done = subprocess.run(
+            [go, *command, "./internal/..."], cwd=MODULE, env=_environment(), check=False
+        )
+        if done.returncode != 0:
+            msg = f"go {command[0]} found faults in e2e/devcluster; they are told above"
+            raise E2EError(msg)
 
 
 def _cache() -> Path:

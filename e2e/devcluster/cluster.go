@@ -10,6 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"devcluster/internal/files"
+	"devcluster/internal/node"
+	"devcluster/internal/pki"
+	"devcluster/internal/process"
 )
 
 const (
@@ -29,7 +34,7 @@ type State struct {
 	Fsync        bool       `json:"fsync"`
 	Audit        bool       `json:"audit"`
 	ServiceRange string     `json:"serviceRange"`
-	Node         *NodeState `json:"node,omitempty"`
+	Node         *node.Node `json:"node,omitempty"`
 }
 
 // Cluster is one directory and everything that runs out of it.
@@ -44,13 +49,18 @@ type component struct {
 	args  []string
 	env   []string
 	ready func() bool
+	// namespaces are those made for it; onNode says that it runs in the node's.
+	namespaces uintptr
+	onNode     bool
+	// settle does what has to be done once it is ready, before the next one starts.
+	settle func() error
 }
 
 func (c *Cluster) path(parts ...string) string {
 	return filepath.Join(append([]string{c.dir}, parts...)...)
 }
 
-func (c *Cluster) pki() pkiDir { return pkiDir{c.path("pki")} }
+func (c *Cluster) pki() pki.Dir { return pki.Dir{Root: c.path("pki")} }
 
 // withCluster runs one command alone: two at once in one directory would race for its processes.
 func withCluster(dir string, run func(*Cluster) error) error {
@@ -84,15 +94,16 @@ func (c *Cluster) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(c.path("state.json"), append(data, '\n'), 0o600)
+	return files.Write(c.path("state.json"), append(data, '\n'), 0o600)
 }
 
 func (c *Cluster) components() []component {
-	parts := c.controlPlane()
-	if c.state.Node != nil {
-		parts = append(parts, c.nodeComponents()...)
+	if c.state.Node == nil {
+		return c.controlPlane()
 	}
-	return parts
+	// The API server listens on the address that the sandbox brings.
+	parts := append([]component{c.sandbox()}, c.controlPlane()...)
+	return append(parts, c.nodeComponents()...)
 }
 
 // Up starts what is not running, and keeps what is.
@@ -155,10 +166,10 @@ func (c *Cluster) prepare(options Options) error {
 	if err := c.save(); err != nil {
 		return err
 	}
-	if err := writeFile(c.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
+	if err := files.Write(c.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
 		return err
 	}
-	if err := c.pki().ensure(c.leaves()); err != nil {
+	if err := c.pki().Ensure(c.leaves()); err != nil {
 		return err
 	}
 	users := []string{"controller-manager"}
@@ -188,26 +199,26 @@ func (c *Cluster) portsFree() bool {
 	return true
 }
 
-func (c *Cluster) leaves() []leafRequest {
+func (c *Cluster) leaves() []pki.Leaf {
 	addresses := []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP("10.96.0.1")}
 	if c.state.Node != nil {
-		addresses = append(addresses, net.ParseIP(c.state.Node.Address))
+		addresses = append(addresses, net.ParseIP(c.state.Node.HostAddress()))
 	}
-	leaves := []leafRequest{
+	leaves := []pki.Leaf{
 		{
-			name: "kube-apiserver", user: "kube-apiserver", addresses: addresses,
-			dns: []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
+			Name: "kube-apiserver", User: "kube-apiserver", Addresses: addresses,
+			DNS: []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
 		},
-		{name: "admin", user: "devcluster-admin", groups: []string{"system:masters"}},
-		{name: "controller-manager", user: "system:kube-controller-manager"},
-		{name: "scheduler", user: "system:kube-scheduler"},
-		{name: "kube-proxy", user: "system:kube-proxy"},
-		{name: "kubelet-client", user: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},
+		{Name: "admin", User: "devcluster-admin", Groups: []string{"system:masters"}},
+		{Name: "controller-manager", User: "system:kube-controller-manager"},
+		{Name: "scheduler", User: "system:kube-scheduler"},
+		{Name: "kube-proxy", User: "system:kube-proxy"},
+		{Name: "kubelet-client", User: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}},
 	}
-	if node := c.state.Node; node != nil {
-		leaves = append(leaves, leafRequest{
-			name: "kubelet", user: "system:node:" + node.Name, groups: []string{"system:nodes"},
-			dns: []string{node.Name}, addresses: []net.IP{net.ParseIP(node.Address)},
+	if own := c.state.Node; own != nil {
+		leaves = append(leaves, pki.Leaf{
+			Name: "kubelet", User: "system:node:" + own.Name, Groups: []string{"system:nodes"},
+			DNS: []string{own.Name}, Addresses: []net.IP{net.ParseIP(own.Address())},
 		})
 	}
 	return leaves
@@ -223,23 +234,31 @@ func (c *Cluster) start(part component) error {
 		argv = []string{self, "component", part.name}
 	}
 	log := c.path("logs", part.name+".log")
-	process, err := spawn(log, append(argv, part.args...), part.env)
+	launch := process.Launch{Argv: append(argv, part.args...), Env: part.env, Log: log, Namespaces: part.namespaces}
+	if part.onNode {
+		sandbox := c.process(sandboxName)
+		launch.Inside = &sandbox
+	}
+	started, err := launch.Start()
 	if err != nil {
 		return fmt.Errorf("%s cannot be started: %w", part.name, err)
 	}
-	if err := c.record(part.name, process); err != nil {
-		return errors.Join(err, process.End(stopGrace))
+	if err := c.record(part.name, started); err != nil {
+		return errors.Join(err, started.End(stopGrace))
 	}
 	died := false
-	ok := waitFor(startLimit, func() bool {
-		died = !process.Alive()
+	ok := process.WaitFor(startLimit, func() bool {
+		died = !started.Alive()
 		return died || part.ready == nil || part.ready()
 	})
 	switch {
 	case died:
-		return fmt.Errorf("%s ended as it started; the end of %s:\n%s", part.name, log, lastLines(log, 12))
+		return fmt.Errorf("%s ended as it started; the end of %s:\n%s", part.name, log, process.LastLines(log, 12))
 	case !ok:
-		return fmt.Errorf("%s was not ready within %s; the end of %s:\n%s", part.name, startLimit, log, lastLines(log, 12))
+		return fmt.Errorf("%s was not ready within %s; the end of %s:\n%s", part.name, startLimit, log, process.LastLines(log, 12))
+	}
+	if part.settle != nil {
+		return part.settle()
 	}
 	return nil
 }
@@ -256,7 +275,7 @@ func (c *Cluster) Down(purge bool) error {
 		os.Remove(c.processFile(parts[i].name))
 	}
 	if c.state.Node != nil {
-		faults = append(faults, c.clearNode())
+		faults = append(faults, c.state.Node.Clear(c.dir))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err
@@ -310,9 +329,9 @@ func (c *Cluster) Status() error {
 	}
 	missing := 0
 	for _, part := range c.components() {
-		process := c.process(part.name)
-		if process.Alive() {
-			fmt.Printf("%-24s running, process %d\n", part.name, process.Pid)
+		running := c.process(part.name)
+		if running.Alive() {
+			fmt.Printf("%-24s running, process %d\n", part.name, running.Pid)
 			continue
 		}
 		fmt.Printf("%-24s not running\n", part.name)
@@ -322,4 +341,23 @@ func (c *Cluster) Status() error {
 		return fmt.Errorf("%d components do not run; start them: devcluster up --dir %s", missing, c.dir)
 	}
 	return nil
+}
+
+func (c *Cluster) processFile(name string) string { return c.path("pids", name+".json") }
+
+func (c *Cluster) process(name string) process.Process {
+	var recorded process.Process
+	data, err := os.ReadFile(c.processFile(name))
+	if err == nil {
+		_ = json.Unmarshal(data, &recorded)
+	}
+	return recorded
+}
+
+func (c *Cluster) record(name string, started process.Process) error {
+	data, err := json.Marshal(started)
+	if err != nil {
+		return err
+	}
+	return files.Write(c.processFile(name), data, 0o600)
 }

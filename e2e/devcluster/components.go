@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"devcluster/internal/node"
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/embed"
 	"k8s.io/component-base/cli"
@@ -23,6 +24,12 @@ import (
 func runComponent(name string, args []string) int {
 	var command *cobra.Command
 	switch name {
+	case sandboxName:
+		if err := node.RunSandbox(args[0], args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	case "etcd":
 		command = etcdCommand()
 	case "kube-apiserver":

@@ -13,10 +13,6 @@ type Ports struct {
 	APIServer         int `json:"apiServer"`
 	ControllerManager int `json:"controllerManager"`
 	Scheduler         int `json:"scheduler"`
-	Kubelet           int `json:"kubelet"`
-	KubeletHealthz    int `json:"kubeletHealthz"`
-	ProxyHealthz      int `json:"proxyHealthz"`
-	ProxyMetrics      int `json:"proxyMetrics"`
 }
 
 // freePorts asks the kernel for distinct ports that nobody listens on.
@@ -30,7 +26,6 @@ func freePorts() (Ports, error) {
 	}()
 	for _, port := range []*int{
 		&ports.EtcdClient, &ports.EtcdPeer, &ports.APIServer, &ports.ControllerManager, &ports.Scheduler,
-		&ports.Kubelet, &ports.KubeletHealthz, &ports.ProxyHealthz, &ports.ProxyMetrics,
 	} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -63,7 +58,7 @@ func (c *Cluster) etcdFlags() []string {
 }
 
 func (c *Cluster) apiServerFlags() []string {
-	pki := c.pki()
+	files := c.pki()
 	flags := []string{
 		"--etcd-servers=" + loopback(c.state.Ports.EtcdClient),
 		"--secure-port=" + strconv.Itoa(c.state.Ports.APIServer),
@@ -72,22 +67,22 @@ func (c *Cluster) apiServerFlags() []string {
 		"--allow-privileged=true",
 		"--service-cluster-ip-range=" + c.state.ServiceRange,
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + pki.path("sa.pub"),
-		"--service-account-signing-key-file=" + pki.path("sa.key"),
-		"--client-ca-file=" + pki.path("ca.crt"),
-		"--tls-cert-file=" + pki.path("kube-apiserver.crt"),
-		"--tls-private-key-file=" + pki.path("kube-apiserver.key"),
-		"--kubelet-client-certificate=" + pki.path("kubelet-client.crt"),
-		"--kubelet-client-key=" + pki.path("kubelet-client.key"),
-		"--kubelet-certificate-authority=" + pki.path("ca.crt"),
+		"--service-account-key-file=" + files.Path("sa.pub"),
+		"--service-account-signing-key-file=" + files.Path("sa.key"),
+		"--client-ca-file=" + files.Path("ca.crt"),
+		"--tls-cert-file=" + files.Path("kube-apiserver.crt"),
+		"--tls-private-key-file=" + files.Path("kube-apiserver.key"),
+		"--kubelet-client-certificate=" + files.Path("kubelet-client.crt"),
+		"--kubelet-client-key=" + files.Path("kubelet-client.key"),
+		"--kubelet-certificate-authority=" + files.Path("ca.crt"),
 		"--kubelet-preferred-address-types=InternalIP",
-		"--requestheader-client-ca-file=" + pki.path("front-proxy-ca.crt"),
+		"--requestheader-client-ca-file=" + files.Path("front-proxy-ca.crt"),
 		"--requestheader-allowed-names=front-proxy-client",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-username-headers=X-Remote-User",
-		"--proxy-client-cert-file=" + pki.path("front-proxy-client.crt"),
-		"--proxy-client-key-file=" + pki.path("front-proxy-client.key"),
+		"--proxy-client-cert-file=" + files.Path("front-proxy-client.crt"),
+		"--proxy-client-key-file=" + files.Path("front-proxy-client.key"),
 		// Tests restart this server; a long drain would only make them wait.
 		"--shutdown-delay-duration=0s",
 	}
@@ -96,23 +91,24 @@ func (c *Cluster) apiServerFlags() []string {
 			"--audit-policy-file="+c.path("audit-policy.yaml"), "--audit-log-path="+c.path("logs", "audit.log"))
 	}
 	if c.state.Node != nil {
-		return append(flags, "--bind-address=0.0.0.0", "--advertise-address="+c.state.Node.Address)
+		// This machine has no route to a Service's address, so webhooks are called by their pods'.
+		return append(flags, "--bind-address="+c.host(), "--advertise-address="+c.host(), "--enable-aggregator-routing=true")
 	}
 	// No pod has to reach this server, and a loopback address cannot be an endpoint of a Service.
 	return append(flags, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none")
 }
 
 func (c *Cluster) controllerManagerFlags() []string {
-	pki := c.pki()
+	files := c.pki()
 	return []string{
 		"--kubeconfig=" + c.path("controller-manager.kubeconfig"),
 		"--bind-address=127.0.0.1",
 		"--secure-port=" + strconv.Itoa(c.state.Ports.ControllerManager),
 		"--use-service-account-credentials=true",
-		"--service-account-private-key-file=" + pki.path("sa.key"),
-		"--root-ca-file=" + pki.path("ca.crt"),
-		"--cluster-signing-cert-file=" + pki.path("ca.crt"),
-		"--cluster-signing-key-file=" + pki.path("ca.key"),
+		"--service-account-private-key-file=" + files.Path("sa.key"),
+		"--root-ca-file=" + files.Path("ca.crt"),
+		"--cluster-signing-cert-file=" + files.Path("ca.crt"),
+		"--cluster-signing-key-file=" + files.Path("ca.key"),
 		"--leader-elect=false",
 		// The benchmark's load is not to wait for the collector's default of 20 requests a second.
 		"--kube-api-qps=200",

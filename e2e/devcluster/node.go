@@ -1,19 +1,116 @@
 package main
 
-import "errors"
+import (
+	"os"
+	"strconv"
 
-// NodeState is what a node remembers from one start to the next.
-type NodeState struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-}
+	"devcluster/internal/node"
+	"devcluster/internal/process"
+)
 
+const (
+	sandboxName = "sandbox"
+	nodeName    = "devcluster"
+)
+
+// prepareNode makes sure of what a node needs, and writes its configuration.
 func (c *Cluster) prepareNode(options Options) error {
-	if options.Node {
-		return errors.New("this program starts control planes only; leave --node out")
+	if !options.Node {
+		c.state.Node = nil
+		return nil
 	}
-	return nil
+	if err := node.Require(options.InstallPackages); err != nil {
+		return err
+	}
+	number := -1
+	if c.state.Node != nil {
+		number = c.state.Node.Number
+	}
+	own, err := node.Claim(c.dir, nodeName, number)
+	if err != nil {
+		return err
+	}
+	c.state.Node = own
+	pki := c.pki()
+	return own.WriteConfiguration(node.Files{
+		Dir:       c.path("node"),
+		ClientCA:  pki.Path("ca.crt"),
+		ServerCrt: pki.Path("kubelet.crt"),
+		ServerKey: pki.Path("kubelet.key"),
+	})
 }
 
-func (c *Cluster) nodeComponents() []component { return nil }
-func (c *Cluster) clearNode() error            { return nil }
+// sandbox is the first process of the node's namespaces, and ends everything in them with itself.
+func (c *Cluster) sandbox() component {
+	mark := c.path("node", "ready")
+	return component{
+		name:       sandboxName,
+		args:       []string{c.path("node"), c.state.Node.Name},
+		namespaces: process.Isolated,
+		ready: func() bool {
+			started, err := os.ReadFile(mark)
+			return err == nil && string(started) == c.process(sandboxName).Started
+		},
+		settle: func() error { return c.state.Node.Connect(c.dir, c.process(sandboxName).Pid) },
+	}
+}
+
+func (c *Cluster) nodeComponents() []component {
+	own, dir := c.state.Node, c.path("node")
+	env := []string{"PATH=" + node.SearchPath()}
+	return []component{
+		{
+			name: "kube-scheduler",
+			args: []string{
+				"--kubeconfig=" + c.path("scheduler.kubeconfig"),
+				"--authentication-kubeconfig=" + c.path("scheduler.kubeconfig"),
+				"--authorization-kubeconfig=" + c.path("scheduler.kubeconfig"),
+				"--bind-address=127.0.0.1",
+				"--secure-port=" + strconv.Itoa(c.state.Ports.Scheduler),
+				"--leader-elect=false",
+			},
+			ready: c.schedulerReady,
+		},
+		{
+			name:   "containerd",
+			argv:   []string{node.Program("containerd"), "--config", c.path("node", "containerd.toml")},
+			env:    env,
+			onNode: true,
+			ready:  func() bool { return node.RuntimeReady(dir) },
+			settle: func() error { return node.ImportImages(dir) },
+		},
+		{
+			name: "kubelet",
+			args: []string{
+				"--config=" + c.path("node", "kubelet.yaml"),
+				"--kubeconfig=" + c.path("kubelet.kubeconfig"),
+				"--hostname-override=" + own.Name,
+				"--node-ip=" + own.Address(),
+			},
+			env:    env,
+			onNode: true,
+			ready:  c.kubeletReady,
+		},
+		{
+			name: "kube-proxy",
+			args: []string{
+				"--kubeconfig=" + c.path("kube-proxy.kubeconfig"),
+				"--hostname-override=" + own.Name,
+				"--proxy-mode=iptables",
+				"--cluster-cidr=" + own.Pods(),
+				// An answer from a pod on the same bridge would else pass the translation by.
+				"--masquerade-all=true",
+				"--iptables-localhost-nodeports=false",
+				"--conntrack-max-per-core=0",
+				"--conntrack-tcp-timeout-established=0s",
+				"--conntrack-tcp-timeout-close-wait=0s",
+				"--bind-address=" + own.Address(),
+				"--healthz-bind-address=" + own.Address() + ":10256",
+				"--metrics-bind-address=127.0.0.1:10249",
+			},
+			env:    env,
+			onNode: true,
+			ready:  c.proxyReady,
+		},
+	}
+}

@@ -1,4 +1,5 @@
-package main
+// Package pki makes the keys and certificates of a cluster.
+package pki
 
 import (
 	"crypto"
@@ -15,7 +16,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"devcluster/internal/files"
 )
 
 // certificateYears is longer than any test cluster lives; its certificates are never renewed.
@@ -26,21 +30,21 @@ type pair struct {
 	key         crypto.Signer
 }
 
-// pkiDir makes, once, all keys and certificates of a cluster.
-type pkiDir struct{ dir string }
+// Dir makes, once, all keys and certificates of a cluster.
+type Dir struct{ Root string }
 
-func (p pkiDir) path(name string) string { return filepath.Join(p.dir, name) }
+func (p Dir) Path(name string) string { return filepath.Join(p.Root, name) }
 
-// leafRequest describes one certificate of a component or a user.
-type leafRequest struct {
-	name, user string
-	groups     []string
-	dns        []string
-	addresses  []net.IP
+// Leaf describes one certificate of a component or a user.
+type Leaf struct {
+	Name, User string
+	Groups     []string
+	DNS        []string
+	Addresses  []net.IP
 }
 
-func (p pkiDir) ensure(leaves []leafRequest) error {
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+func (p Dir) Ensure(leaves []Leaf) error {
+	if err := os.MkdirAll(p.Root, 0o700); err != nil {
 		return err
 	}
 	authority, err := p.authority("ca", "devcluster")
@@ -51,7 +55,7 @@ func (p pkiDir) ensure(leaves []leafRequest) error {
 	if err != nil {
 		return err
 	}
-	if err := p.leaf(frontProxy, leafRequest{name: "front-proxy-client", user: "front-proxy-client"}); err != nil {
+	if err := p.leaf(frontProxy, Leaf{Name: "front-proxy-client", User: "front-proxy-client"}); err != nil {
 		return err
 	}
 	for _, leaf := range leaves {
@@ -64,7 +68,7 @@ func (p pkiDir) ensure(leaves []leafRequest) error {
 
 // authority loads or makes a CA. Strict verifiers, Python 3.13 among them, ask for critical
 // basicConstraints, keyUsage and key identifiers.
-func (p pkiDir) authority(name, commonName string) (pair, error) {
+func (p Dir) authority(name, commonName string) (pair, error) {
 	if loaded, err := p.load(name); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return loaded, err
 	}
@@ -81,8 +85,11 @@ func (p pkiDir) authority(name, commonName string) (pair, error) {
 	return p.issue(name, template, key, nil)
 }
 
-func (p pkiDir) leaf(authority pair, request leafRequest) error {
-	if _, err := p.load(request.name); err == nil || !errors.Is(err, os.ErrNotExist) {
+func (p Dir) leaf(authority pair, request Leaf) error {
+	switch loaded, err := p.load(request.Name); {
+	case err == nil && sameAddresses(loaded.certificate.IPAddresses, request.Addresses):
+		return nil
+	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -90,18 +97,23 @@ func (p pkiDir) leaf(authority pair, request leafRequest) error {
 		return err
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: request.user, Organization: request.groups},
+		Subject:               pkix.Name{CommonName: request.User, Organization: request.Groups},
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
-		DNSNames:              request.dns,
-		IPAddresses:           request.addresses,
+		DNSNames:              request.DNS,
+		IPAddresses:           request.Addresses,
 	}
-	_, err = p.issue(request.name, template, key, &authority)
+	_, err = p.issue(request.Name, template, key, &authority)
 	return err
 }
 
-func (p pkiDir) issue(name string, template *x509.Certificate, key crypto.Signer, by *pair) (pair, error) {
+// sameAddresses tells a certificate of a former start, when the node had another address.
+func sameAddresses(has, wanted []net.IP) bool {
+	return slices.EqualFunc(has, wanted, net.IP.Equal)
+}
+
+func (p Dir) issue(name string, template *x509.Certificate, key crypto.Signer, by *pair) (pair, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return pair{}, err
@@ -126,27 +138,27 @@ func (p pkiDir) issue(name string, template *x509.Certificate, key crypto.Signer
 		return pair{}, err
 	}
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return pair{certificate, key}, writeFile(p.path(name+".crt"), block, 0o600)
+	return pair{certificate, key}, files.Write(p.Path(name+".crt"), block, 0o600)
 }
 
-func (p pkiDir) writeKey(file string, key crypto.Signer) error {
+func (p Dir) writeKey(file string, key crypto.Signer) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
 	}
-	return writeFile(p.path(file), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return files.Write(p.Path(file), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
-func (p pkiDir) load(name string) (pair, error) {
-	certificatePEM, err := os.ReadFile(p.path(name + ".crt"))
+func (p Dir) load(name string) (pair, error) {
+	certificatePEM, err := os.ReadFile(p.Path(name + ".crt"))
 	if err != nil {
 		return pair{}, err
 	}
-	keyPEM, err := os.ReadFile(p.path(name + ".key"))
+	keyPEM, err := os.ReadFile(p.Path(name + ".key"))
 	if err != nil {
 		return pair{}, err
 	}
-	unusable := fmt.Errorf("%s and its key are unusable; remove the cluster: devcluster down --purge", p.path(name+".crt"))
+	unusable := fmt.Errorf("%s and its key are unusable; remove the cluster: devcluster down --purge", p.Path(name+".crt"))
 	certificateBlock, _ := pem.Decode(certificatePEM)
 	keyBlock, _ := pem.Decode(keyPEM)
 	if certificateBlock == nil || keyBlock == nil {
@@ -169,8 +181,8 @@ func (p pkiDir) load(name string) (pair, error) {
 
 // serviceAccountKey makes the key that signs ServiceAccount tokens. RSA, as clusters in the field
 // mostly have it, so that whoever verifies such tokens meets what it will meet there.
-func (p pkiDir) serviceAccountKey() error {
-	if _, err := os.Stat(p.path("sa.key")); err == nil {
+func (p Dir) serviceAccountKey() error {
+	if _, err := os.Stat(p.Path("sa.key")); err == nil {
 		return nil
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -182,7 +194,7 @@ func (p pkiDir) serviceAccountKey() error {
 		return err
 	}
 	block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
-	if err := writeFile(p.path("sa.pub"), block, 0o600); err != nil {
+	if err := files.Write(p.Path("sa.pub"), block, 0o600); err != nil {
 		return err
 	}
 	return p.writeKey("sa.key", key)

@@ -1,15 +1,17 @@
-package main
+// Package process starts programs that outlive this one, and ends them again.
+package process
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is a record of a process that this tool started. A process id alone says little, since
@@ -63,26 +65,40 @@ func (p Process) End(grace time.Duration) error {
 		if err := syscall.Kill(p.Pid, step.signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("process %d cannot be ended: %w", p.Pid, err)
 		}
-		if waitFor(step.wait, func() bool { return !p.Alive() }) {
+		if WaitFor(step.wait, func() bool { return !p.Alive() }) {
 			return nil
 		}
 	}
 	return fmt.Errorf("process %d does not end, not even by SIGKILL; see /proc/%d/stack", p.Pid, p.Pid)
 }
 
-// spawn starts a program in a session of its own, so that it outlives this tool, with its output
-// appended to the log file.
-func spawn(log string, argv []string, env []string) (Process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// Launch describes a program to start.
+type Launch struct {
+	Argv []string
+	Env  []string // beside the environment of this tool
+	Log  string   // the file that its output is appended to
+	// Namespaces are clone(2) flags of those that are made for it.
+	Namespaces uintptr
+	// Inside is a process whose namespaces it runs in; nil for those of this tool.
+	Inside *Process
+}
+
+// Start starts the program in a session of its own, so that it outlives this tool.
+func (l Launch) Start() (Process, error) {
+	out, err := os.OpenFile(l.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return Process{}, err
 	}
 	defer out.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := exec.Command(l.Argv[0], l.Argv[1:]...)
+	cmd.Env = append(os.Environ(), l.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: l.Namespaces}
+	start := cmd.Start
+	if l.Inside != nil {
+		start = func() error { return startInside(cmd, *l.Inside) }
+	}
+	if err := start(); err != nil {
 		return Process{}, err
 	}
 	process := Process{Pid: cmd.Process.Pid, Started: startTime(cmd.Process.Pid)}
@@ -91,44 +107,41 @@ func spawn(log string, argv []string, env []string) (Process, error) {
 	return process, nil
 }
 
-func (c *Cluster) processFile(name string) string { return c.path("pids", name+".json") }
-
-func (c *Cluster) process(name string) Process {
-	var process Process
-	data, err := os.ReadFile(c.processFile(name))
-	if err == nil {
-		_ = json.Unmarshal(data, &process)
-	}
-	return process
+// startInside starts a command from a thread that has joined the namespaces of a process.
+func startInside(cmd *exec.Cmd, process Process) error {
+	result := make(chan error)
+	go func() {
+		// Never unlocked: a thread that has left the others' namespaces must end with its goroutine.
+		runtime.LockOSThread()
+		result <- func() error {
+			fd, err := unix.PidfdOpen(process.Pid, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			if !process.Alive() {
+				return fmt.Errorf("process %d, whose namespaces it is to run in, is gone", process.Pid)
+			}
+			// A mount namespace is joined only by a thread that shares its root and working directory
+			// with no other.
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				return err
+			}
+			if err := unix.Setns(fd, Isolated); err != nil {
+				return fmt.Errorf("the namespaces of process %d cannot be joined: %w", process.Pid, err)
+			}
+			return cmd.Start()
+		}()
+	}()
+	return <-result
 }
 
-func (c *Cluster) record(name string, process Process) error {
-	data, err := json.Marshal(process)
-	if err != nil {
-		return err
-	}
-	return writeFile(c.processFile(name), data, 0o600)
-}
+// Isolated names the namespaces that a node has of its own. When the first process in its process
+// namespace ends, the kernel ends all others in it, and takes down their mounts and links.
+const Isolated = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 
-// writeFile replaces a file at once, so that a crash leaves the old one or the new one.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name())
-	if _, err := temporary.Write(data); err != nil {
-		temporary.Close()
-		return err
-	}
-	if err := errors.Join(temporary.Chmod(mode), temporary.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), path)
-}
-
-// waitFor polls until the condition holds, and reports whether it did within the time.
-func waitFor(limit time.Duration, condition func() bool) bool {
+// WaitFor polls until the condition holds, and reports whether it did within the time.
+func WaitFor(limit time.Duration, condition func() bool) bool {
 	deadline := time.Now().Add(limit)
 	for !condition() {
 		if time.Now().After(deadline) {
@@ -139,8 +152,8 @@ func waitFor(limit time.Duration, condition func() bool) bool {
 	return true
 }
 
-// lastLines returns the end of a log file, for the message about a component that died.
-func lastLines(path string, count int) string {
+// LastLines returns the end of a log file, for the message about a component that died.
+func LastLines(path string, count int) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return ""
