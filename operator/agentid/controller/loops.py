@@ -84,6 +84,7 @@ class Loops:
         )
         self.schedule: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self._leading: tuple[asyncio.Task[None], ...] = ()
+        self._furthest = self._ahead()
         self.primed = False
         self.crashed = asyncio.Event()
 
@@ -203,6 +204,7 @@ class Loops:
 
     async def _work(self) -> None:
         async for key in self.queue:
+            self._furthest = max(self._furthest, self._ahead())
             try:
                 again = await self._parts.identities.reconcile(key)
             except asyncio.CancelledError:
@@ -279,13 +281,17 @@ class Loops:
                 self.queue.add(key, Lane.BACKGROUND)
 
     async def _notice_clock(self) -> None:
-        """Look at all identities when the clock was set back: nothing falls due by itself then."""
-        ahead = self._ahead()
+        """Look at all identities when the clock was set back: nothing falls due by itself then.
+
+        It is held against the furthest that any pass went by, so that a clock that was ahead for a
+        moment only is noticed too.
+        """
         while True:
             await self._clock.sleep(_CLOCK_LOOK)
-            before, ahead = ahead, self._ahead()
-            if before - ahead > _CLOCK_STEP:
-                _log.warning("clock_set_back", seconds=round(before - ahead, 1))
+            ahead = self._ahead()
+            if self._furthest - ahead > _CLOCK_STEP:
+                _log.warning("clock_set_back", seconds=round(self._furthest - ahead, 1))
+                self._furthest = ahead
                 for key in self._world.identities:
                     self.queue.add(key, Lane.BACKGROUND)
 
