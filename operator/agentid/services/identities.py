@@ -13,7 +13,7 @@ these steps, the next pass sees on the ledger.
 
 from __future__ import annotations
 
-import uuid
+import hashlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -292,7 +292,9 @@ class IdentityService:
 
     async def _defect(self, key: ObjectKey, seen: Observed, error: AgentIdError) -> PassError:
         """Turn what nobody foresaw into a condition, with an id to find the log line by."""
-        correlation = uuid.uuid4().hex[:12]
+        # The same for the same fault: a message that changes would be a write at each retry.
+        told = f"{key.namespace}/{key.name} {error!r}".encode()
+        correlation = hashlib.sha256(told).hexdigest()[:12]
         _log.error(
             "pass_broken", namespace=key.namespace, name=key.name, id=correlation, exc_info=error
         )
