@@ -32,8 +32,7 @@ def main() -> int:
             say(f"The cluster answers. Talk to it:  export KUBECONFIG={cluster.kubeconfig}")
             say("End it:  make cluster-down")
         elif args.command == "down":
-            provider(args.dir).down()
-            say("Nothing of it runs any more.")
+            say(provider(args.dir).down())
         elif args.command == "test-go":
             toolchain.check()
         else:

@@ -77,8 +77,8 @@ class ClusterProvider(Protocol):
             install_packages: Install the Debian packages that such a node lacks.
         """
 
-    def down(self) -> None:
-        """End what `up` started, and nothing else."""
+    def down(self) -> str:
+        """End what `up` started, and nothing else; return what to tell about it."""
 
 
 class DevCluster:
@@ -98,10 +98,11 @@ class DevCluster:
         kubeconfig = self._directory / "kubeconfig"
         return Cluster("devcluster", self._directory, kubeconfig, (program, "kubectl"))
 
-    def down(self) -> None:
+    def down(self) -> str:
         """End it and remove its directory."""
         if self._directory.exists():
             self.run("down", "--purge")
+        return "Nothing of it runs any more."
 
     def run(self, *args: str) -> str:
         """Run a command of the devcluster program, such as `stop kube-apiserver`."""
@@ -137,9 +138,10 @@ class CurrentCluster:
             raise E2EError(msg)
         return _reached("current", self._directory, flat.stdout)
 
-    def down(self) -> None:
+    def down(self) -> str:
         """Forget the copy of the kubeconfig."""
         (self._directory / "kubeconfig").unlink(missing_ok=True)
+        return "The cluster goes on, with agentid installed: CLUSTER=current is not ours to end."
 
 
 class KindCluster:
@@ -170,9 +172,10 @@ class KindCluster:
             "kind", self._directory, self._kind("get", "kubeconfig", "--name", KIND_NAME)
         )
 
-    def down(self) -> None:
+    def down(self) -> str:
         """Delete the cluster `agentid`."""
         self._kind("delete", "cluster", "--name", KIND_NAME)
+        return "Nothing of it runs any more."
 
 
 def _reached(name: str, directory: Path, kubeconfig: str) -> Cluster:
