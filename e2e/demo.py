@@ -107,6 +107,11 @@ def _story(cluster: Cluster) -> None:
             msg = f"serial {serial} is not revoked on the ledger"
             raise E2EError(msg)
         say(f"serial {serial}  revoked, {reason}")
+    # Within a second, but for a kind that is new: of those it learns twice a minute.
+    say("Kubernetes' garbage collector removes its Secret …")
+    cluster.kubectl(
+        "wait", "--for=delete", "secret/invoice-reader-agentid", "-n", "finance", "--timeout=90s"
+    )
     say(_ledger_verified(cluster))
 
 
