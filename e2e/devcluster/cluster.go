@@ -246,6 +246,11 @@ func (c *Cluster) start(part component) error {
 	if err := c.record(part.name, started); err != nil {
 		return errors.Join(err, started.End(stopGrace))
 	}
+	if part.onNode {
+		if err := c.state.Node.Enlist(started.Pid); err != nil {
+			return errors.Join(err, started.End(stopGrace))
+		}
+	}
 	died := false
 	ok := process.WaitFor(startLimit, func() bool {
 		died = !started.Alive()

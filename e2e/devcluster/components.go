@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -25,11 +26,7 @@ func runComponent(name string, args []string) int {
 	var command *cobra.Command
 	switch name {
 	case sandboxName:
-		if err := node.RunSandbox(args[0], args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return 0
+		return runSandbox(args)
 	case "etcd":
 		command = etcdCommand()
 	case "kube-apiserver":
@@ -48,6 +45,22 @@ func runComponent(name string, args []string) int {
 	}
 	command.SetArgs(args)
 	return cli.Run(command)
+}
+
+func runSandbox(args []string) int {
+	if len(args) != 3 {
+		fmt.Fprintln(os.Stderr, "devcluster: the sandbox is started by devcluster up --node")
+		return 2
+	}
+	number, err := strconv.Atoi(args[2])
+	if err == nil {
+		err = node.Node{Name: args[1], Number: number}.RunSandbox(args[0])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "devcluster:", err)
+		return 1
+	}
+	return 0
 }
 
 func etcdCommand() *cobra.Command {

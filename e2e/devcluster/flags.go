@@ -58,7 +58,7 @@ func (c *Cluster) etcdFlags() []string {
 }
 
 func (c *Cluster) apiServerFlags() []string {
-	files := c.pki()
+	pki := c.pki()
 	flags := []string{
 		"--etcd-servers=" + loopback(c.state.Ports.EtcdClient),
 		"--secure-port=" + strconv.Itoa(c.state.Ports.APIServer),
@@ -67,22 +67,22 @@ func (c *Cluster) apiServerFlags() []string {
 		"--allow-privileged=true",
 		"--service-cluster-ip-range=" + c.state.ServiceRange,
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + files.Path("sa.pub"),
-		"--service-account-signing-key-file=" + files.Path("sa.key"),
-		"--client-ca-file=" + files.Path("ca.crt"),
-		"--tls-cert-file=" + files.Path("kube-apiserver.crt"),
-		"--tls-private-key-file=" + files.Path("kube-apiserver.key"),
-		"--kubelet-client-certificate=" + files.Path("kubelet-client.crt"),
-		"--kubelet-client-key=" + files.Path("kubelet-client.key"),
-		"--kubelet-certificate-authority=" + files.Path("ca.crt"),
+		"--service-account-key-file=" + pki.Path("sa.pub"),
+		"--service-account-signing-key-file=" + pki.Path("sa.key"),
+		"--client-ca-file=" + pki.Path("ca.crt"),
+		"--tls-cert-file=" + pki.Path("kube-apiserver.crt"),
+		"--tls-private-key-file=" + pki.Path("kube-apiserver.key"),
+		"--kubelet-client-certificate=" + pki.Path("kubelet-client.crt"),
+		"--kubelet-client-key=" + pki.Path("kubelet-client.key"),
+		"--kubelet-certificate-authority=" + pki.Path("ca.crt"),
 		"--kubelet-preferred-address-types=InternalIP",
-		"--requestheader-client-ca-file=" + files.Path("front-proxy-ca.crt"),
+		"--requestheader-client-ca-file=" + pki.Path("front-proxy-ca.crt"),
 		"--requestheader-allowed-names=front-proxy-client",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-username-headers=X-Remote-User",
-		"--proxy-client-cert-file=" + files.Path("front-proxy-client.crt"),
-		"--proxy-client-key-file=" + files.Path("front-proxy-client.key"),
+		"--proxy-client-cert-file=" + pki.Path("front-proxy-client.crt"),
+		"--proxy-client-key-file=" + pki.Path("front-proxy-client.key"),
 		// Tests restart this server; a long drain would only make them wait.
 		"--shutdown-delay-duration=0s",
 	}
@@ -99,16 +99,16 @@ func (c *Cluster) apiServerFlags() []string {
 }
 
 func (c *Cluster) controllerManagerFlags() []string {
-	files := c.pki()
+	pki := c.pki()
 	return []string{
 		"--kubeconfig=" + c.path("controller-manager.kubeconfig"),
 		"--bind-address=127.0.0.1",
 		"--secure-port=" + strconv.Itoa(c.state.Ports.ControllerManager),
 		"--use-service-account-credentials=true",
-		"--service-account-private-key-file=" + files.Path("sa.key"),
-		"--root-ca-file=" + files.Path("ca.crt"),
-		"--cluster-signing-cert-file=" + files.Path("ca.crt"),
-		"--cluster-signing-key-file=" + files.Path("ca.key"),
+		"--service-account-private-key-file=" + pki.Path("sa.key"),
+		"--root-ca-file=" + pki.Path("ca.crt"),
+		"--cluster-signing-cert-file=" + pki.Path("ca.crt"),
+		"--cluster-signing-key-file=" + pki.Path("ca.key"),
 		"--leader-elect=false",
 		// The benchmark's load is not to wait for the collector's default of 20 requests a second.
 		"--kube-api-qps=200",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
@@ -14,6 +15,13 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 )
+
+func init() {
+	if len(os.Args) > 2 && os.Args[1] == "component" && os.Args[2] == sandboxName {
+		// Others join the namespaces of a process's first thread, so main has to run on it.
+		runtime.LockOSThread()
+	}
+}
 
 func main() {
 	// kubectl and the components parse their own flags, so they are reached before ours are.

@@ -15,6 +15,14 @@ const (
 
 // prepareNode makes sure of what a node needs, and writes its configuration.
 func (c *Cluster) prepareNode(options Options) error {
+	number := -1
+	if former := c.state.Node; former != nil {
+		// It may have been killed, and its number may be another's by now.
+		if err := former.Clear(c.dir); err != nil {
+			return err
+		}
+		number = former.Number
+	}
 	if !options.Node {
 		c.state.Node = nil
 		return nil
@@ -22,17 +30,13 @@ func (c *Cluster) prepareNode(options Options) error {
 	if err := node.Require(options.InstallPackages); err != nil {
 		return err
 	}
-	number := -1
-	if c.state.Node != nil {
-		number = c.state.Node.Number
-	}
 	own, err := node.Claim(c.dir, nodeName, number)
 	if err != nil {
 		return err
 	}
-	c.state.Node = own
+	c.state.Node = &own
 	pki := c.pki()
-	return own.WriteConfiguration(node.Files{
+	return own.WriteConfiguration(node.Paths{
 		Dir:       c.path("node"),
 		ClientCA:  pki.Path("ca.crt"),
 		ServerCrt: pki.Path("kubelet.crt"),
@@ -45,7 +49,7 @@ func (c *Cluster) sandbox() component {
 	mark := c.path("node", "ready")
 	return component{
 		name:       sandboxName,
-		args:       []string{c.path("node"), c.state.Node.Name},
+		args:       []string{c.path("node"), c.state.Node.Name, strconv.Itoa(c.state.Node.Number)},
 		namespaces: process.Isolated,
 		ready: func() bool {
 			started, err := os.ReadFile(mark)

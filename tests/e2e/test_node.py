@@ -43,10 +43,19 @@ class Node:
         return self.devcluster.up(node=True, install_packages=True)
 
     @property
-    def link(self) -> str:
-        """The name of its link and of its control groups."""
+    def link(self) -> Path:
+        """Its link to this machine."""
         number = json.loads((self.directory / "state.json").read_text())["node"]["number"]
-        return f"devcluster{number}"
+        return Path("/sys/class/net", f"devcluster{number}")
+
+    def cgroups(self) -> set[Path]:
+        """Its control groups, those of its pods included."""
+        return {path for path in cgroups() if self.link.name in path.parts}
+
+
+def cgroups() -> set[Path]:
+    """All control groups of this machine."""
+    return {path for path in Path("/sys/fs/cgroup").rglob("*/") if path.is_dir()}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,8 @@ def test_what_the_kubelet_mounts_is_the_nodes_alone(node: Node) -> None:
     assert "/var/lib/kubelet/pods/" in there
     assert "/var/lib/kubelet/" not in Path("/proc/self/mounts").read_text()
     assert "uid=0" in cluster.kubectl("exec", "stays", "--", "id").stdout
+    assert [path for path in node.cgroups() if "k8s.io" in path.parts], "the pod has none"
+    assert not [path for path in cgroups() - node.cgroups() if "k8s.io" in path.parts]
 
 
 def test_the_end_of_the_sandbox_is_the_end_of_the_node(node: Node) -> None:
@@ -140,14 +151,26 @@ def test_the_end_of_the_sandbox_is_the_end_of_the_node(node: Node) -> None:
 def test_killed_altogether_nothing_is_left(node: Node) -> None:
     """After SIGKILL of everything `down` finds no process, mount, link or control group of it."""
     node.up()
-    link = node.link
-    assert Path("/sys/class/net", link).exists()
+    link, used = node.link, node.cgroups()
+    assert link.exists()
+    assert used
     kill_everything(node.directory)
     node.devcluster.down()
     assert leftovers(node.directory) == []
     assert not node.directory.exists()
-    assert not Path("/sys/class/net", link).exists()
-    assert [*Path("/sys/fs/cgroup").glob(link), *Path("/sys/fs/cgroup").glob(f"*/{link}")] == []
+    assert not link.exists()
+    assert used & cgroups() == set()
+
+
+def test_without_a_node_what_a_killed_one_left_is_removed(node: Node) -> None:
+    """Whoever starts the control plane alone after a crash is rid of the node's control groups."""
+    run_once(node.up(), "before")
+    used = node.cgroups()
+    kill_everything(node.directory)
+    assert used & cgroups(), "there is nothing to remove"
+    node.devcluster.up()
+    assert used & cgroups() == set()
+    node.devcluster.down()
 
 
 def test_two_nodes_run_side_by_side(node: Node, tmp_path: Path) -> None:

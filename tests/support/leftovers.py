@@ -32,7 +32,8 @@ def kill_everything(directory: Path) -> None:
 def kill(*pids: int) -> None:
     """End processes by SIGKILL, and wait until the kernel has ended them."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # a sandbox takes others along
+            os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while any(_runs(pid) for pid in pids):
         assert time.monotonic() < deadline, "SIGKILL did not end it"

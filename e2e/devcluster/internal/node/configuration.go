@@ -8,13 +8,13 @@ import (
 	"devcluster/internal/files"
 )
 
-// Files says where a node keeps things, and which of the cluster's it needs.
-type Files struct {
+// Paths says where a node keeps things, and which of the cluster's files it needs.
+type Paths struct {
 	Dir, ClientCA, ServerCrt, ServerKey string
 }
 
 // WriteConfiguration writes what containerd, its network plugins and the kubelet read.
-func (n Node) WriteConfiguration(at Files) error {
+func (n Node) WriteConfiguration(at Paths) error {
 	plugins := filepath.Join(at.Dir, "cni.d")
 	if err := os.MkdirAll(plugins, 0o700); err != nil {
 		return err
@@ -26,7 +26,7 @@ func (n Node) WriteConfiguration(at Files) error {
 	for path, text := range map[string]string{
 		filepath.Join(at.Dir, "containerd.toml"):     fmt.Sprintf(containerd, at.Dir, socket(at.Dir), pauseImage, Program("runc"), pluginDir(), plugins),
 		filepath.Join(plugins, "10-bridge.conflist"): fmt.Sprintf(network, n.Pods()),
-		filepath.Join(at.Dir, "kubelet.yaml"):        fmt.Sprintf(kubelet, at.ClientCA, at.ServerCrt, at.ServerKey, "/"+n.cgroup(), socket(at.Dir), filepath.Join(at.Dir, "resolv.conf")),
+		filepath.Join(at.Dir, "kubelet.yaml"):        fmt.Sprintf(kubelet, at.ClientCA, at.ServerCrt, at.ServerKey, socket(at.Dir), filepath.Join(at.Dir, "resolv.conf")),
 		filepath.Join(at.Dir, "resolv.conf"):         "",
 	} {
 		if err := files.Write(path, []byte(text), 0o600); err != nil {
@@ -95,7 +95,6 @@ tlsPrivateKeyFile: %q
 # The kernel and its control groups are this machine's, whatever they are; nothing is reserved,
 # evicted or refused on a machine that has other work too.
 cgroupDriver: cgroupfs
-cgroupRoot: %q
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 evictionHard: {}

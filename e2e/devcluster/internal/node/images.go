@@ -97,19 +97,22 @@ func busyboxArchive(program []byte, applets []string) ([]byte, error) {
 	}
 	var manifest []entry
 	parts := []content{{"layer.tar", 0o644, layer.Bytes()}}
-	for name, command := range map[string][]string{busyboxImage: {"sh"}, pauseImage: {"sleep", "2147483647"}} {
+	for _, image := range []struct {
+		name    string
+		command []string
+	}{{busyboxImage, []string{"sh"}}, {pauseImage, []string{"sleep", "2147483647"}}} {
 		config, err := json.Marshal(map[string]any{
 			"architecture": runtime.GOARCH,
 			"os":           "linux",
-			"config":       map[string]any{"Cmd": command, "Env": []string{"PATH=/bin"}},
+			"config":       map[string]any{"Cmd": image.command, "Env": []string{"PATH=/bin"}},
 			"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(digest[:])}},
 		})
 		if err != nil {
 			return nil, err
 		}
-		file := strings.NewReplacer("/", "-", ":", "-").Replace(name) + ".json"
+		file := strings.NewReplacer("/", "-", ":", "-").Replace(image.name) + ".json"
 		parts = append(parts, content{file, 0o644, config})
-		manifest = append(manifest, entry{Config: file, RepoTags: []string{name}, Layers: []string{"layer.tar"}})
+		manifest = append(manifest, entry{Config: file, RepoTags: []string{image.name}, Layers: []string{"layer.tar"}})
 	}
 	listed, err := json.Marshal(manifest)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Claim takes a number that no other node of this machine has, the preferred one if it can. The link
 // that it makes is the claim: of two that ask for the same, the kernel refuses one.
-func Claim(owner, name string, preferred int) (*Node, error) {
+func Claim(owner, name string, preferred int) (Node, error) {
 	candidates := make([]int, 0, numbers+1)
 	if preferred >= 0 && preferred < numbers {
 		candidates = append(candidates, preferred)
@@ -23,13 +23,13 @@ func Claim(owner, name string, preferred int) (*Node, error) {
 	}
 	used, err := netlink.RouteList(nil, netlink.FAMILY_V4)
 	if err != nil {
-		return nil, fmt.Errorf("the routes of this machine cannot be read: %w", err)
+		return Node{}, fmt.Errorf("the routes of this machine cannot be read: %w", err)
 	}
 	for _, number := range candidates {
-		node := &Node{Name: name, Number: number}
-		if link, err := netlink.LinkByName(node.link()); err == nil {
+		node := Node{Name: name, Number: number}
+		if link, err := netlink.LinkByName(node.id()); err == nil {
 			if link.Attrs().Alias == owner {
-				return node, nil
+				return node, node.makeCgroups()
 			}
 			continue
 		}
@@ -38,12 +38,12 @@ func Claim(owner, name string, preferred int) (*Node, error) {
 		}
 		switch err := node.addLink(owner, nil); {
 		case err == nil:
-			return node, nil
+			return node, node.makeCgroups()
 		case !errors.Is(err, os.ErrExist):
-			return nil, fmt.Errorf("a link to the node cannot be made: %w", err)
+			return Node{}, fmt.Errorf("a link to the node cannot be made: %w", err)
 		}
 	}
-	return nil, errors.New("198.18.0.0/16 is in use up to the last address; end another cluster: devcluster down")
+	return Node{}, errors.New("198.18.0.0/16 is in use up to the last address; end another cluster: devcluster down")
 }
 
 func (n Node) overlaps(routes []netlink.Route) bool {
@@ -57,8 +57,8 @@ func (n Node) overlaps(routes []netlink.Route) bool {
 }
 
 func (n Node) addLink(owner string, peer any) error {
-	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: n.link() + "n", PeerNamespace: peer}
-	veth.Name = n.link()
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: n.id() + "n", PeerNamespace: peer}
+	veth.Name = n.id()
 	if err := netlink.LinkAdd(veth); err != nil {
 		return err
 	}
@@ -69,12 +69,12 @@ func (n Node) addLink(owner string, peer any) error {
 }
 
 func (n Node) unlink(owner string) error {
-	link, err := netlink.LinkByName(n.link())
+	link, err := netlink.LinkByName(n.id())
 	if err != nil || link.Attrs().Alias != owner {
 		return nil // gone with the sandbox, or somebody else's
 	}
 	if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("link %s cannot be removed: %w", n.link(), err)
+		return fmt.Errorf("link %s cannot be removed: %w", n.id(), err)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (n Node) Connect(owner string, pid int) error {
 		return err
 	}
 	defer here.Close()
-	if err := address(here, n.link(), n.HostAddress()); err != nil {
+	if err := address(here, n.id(), n.HostAddress()); err != nil {
 		return err
 	}
 	inside, err := netns.GetFromPid(pid)
@@ -109,7 +109,7 @@ func (n Node) Connect(owner string, pid int) error {
 	if err := there.LinkSetUp(loopback); err != nil {
 		return err
 	}
-	if err := address(there, n.link()+"n", n.Address()); err != nil {
+	if err := address(there, n.id()+"n", n.Address()); err != nil {
 		return err
 	}
 	return errors.Join(route(there, "0.0.0.0/0", n.HostAddress()), route(here, n.Pods(), n.Address()))

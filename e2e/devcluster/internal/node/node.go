@@ -2,7 +2,7 @@
 //
 // The first process in those namespaces, the sandbox, is all that holds them. When it ends, also by
 // SIGKILL, the kernel ends every container and takes down every mount and link of the node. Only
-// control groups stay, and are removed by Clear.
+// control groups stay, all below one of the node's, and are removed by Clear.
 package node
 
 import "fmt"
@@ -27,5 +27,6 @@ func (n Node) Address() string { return fmt.Sprintf("198.18.%d.2", 2*n.Number) }
 func (n Node) Pods() string { return fmt.Sprintf("198.18.%d.0/24", 2*n.Number+1) }
 
 func (n Node) network() string { return fmt.Sprintf("198.18.%d.0/23", 2*n.Number) }
-func (n Node) link() string    { return fmt.Sprintf("devcluster%d", n.Number) }
-func (n Node) cgroup() string  { return n.link() }
+
+// id names the link and the control groups.
+func (n Node) id() string { return fmt.Sprintf("devcluster%d", n.Number) }

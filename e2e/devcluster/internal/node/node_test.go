@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,8 +45,8 @@ func TestNodesDoNotShareAddresses(t *testing.T) {
 			t.Errorf("node %d: the link lies in the network of pods", number)
 		}
 		// IFNAMSIZ of the kernel, less the final NUL; the node's end has one letter more.
-		if len(node.link()+"n") > 15 {
-			t.Errorf("node %d: %sn is too long for a link", number, node.link())
+		if len(node.id()+"n") > 15 {
+			t.Errorf("node %d: %sn is too long for a link", number, node.id())
 		}
 	}
 }
@@ -161,9 +162,21 @@ func TestAProgramThatNeedsLibrariesIsNoImage(t *testing.T) {
 	}
 }
 
+func TestHierarchiesOfBothVersionsAreFound(t *testing.T) {
+	const mountinfo = `25 30 0:23 / /sys/fs/cgroup rw,nosuid - tmpfs tmpfs rw,mode=755
+26 25 0:24 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
+27 25 0:25 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+28 30 0:26 / /mnt/cgroup rw,relatime - ext4 /dev/cgroup rw
+`
+	got := hierarchies(mountinfo)
+	if want := []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestSocketPathsTooLongAreRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
-	err := (Node{}).WriteConfiguration(Files{Dir: dir})
+	err := (Node{}).WriteConfiguration(Paths{Dir: dir})
 	if err == nil || !strings.Contains(err.Error(), "choose a shorter --dir") {
 		t.Errorf("got %v", err)
 	}

@@ -6,12 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"devcluster/internal/files"
+	"devcluster/internal/process"
 )
 
 // Every node keeps things under these names, which manifests made for real nodes rely on. The sandbox
@@ -29,13 +28,13 @@ var (
 
 // RunSandbox is the first process of the node's namespaces: it sets them up, reaps what is left to
 // it, and ends when it is asked to.
-func RunSandbox(dir, name string) error {
+func (n Node) RunSandbox(dir string) error {
 	if os.Getpid() != 1 {
 		return errors.New("the sandbox has to be the first process of its namespace; devcluster up --node starts it so")
 	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGCHLD)
-	if err := setUp(dir, name); err != nil {
+	if err := n.setUp(dir); err != nil {
 		return err
 	}
 	for got := range signals {
@@ -52,8 +51,8 @@ func RunSandbox(dir, name string) error {
 	return nil
 }
 
-func setUp(dir, name string) error {
-	if err := unix.Sethostname([]byte(name)); err != nil {
+func (n Node) setUp(dir string) error {
+	if err := unix.Sethostname([]byte(n.Name)); err != nil {
 		return err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -61,6 +60,9 @@ func setUp(dir, name string) error {
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("/proc cannot be mounted: %w", err)
+	}
+	if err := n.isolateCgroups(); err != nil {
+		return err
 	}
 	for target, source := range kept {
 		source = filepath.Join(dir, source)
@@ -88,39 +90,11 @@ func setUp(dir, name string) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return err
 	}
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	return files.Write(filepath.Join(dir, "ready"), []byte(fields[19]), 0o600)
+	// Its process id is another one outside; when it started is the same.
+	return files.Write(filepath.Join(dir, "ready"), []byte(process.Self().Started), 0o600)
 }
 
 // Clear removes what outlives the sandbox: a link that was never handed to it, and control groups.
 func (n Node) Clear(owner string) error {
 	return errors.Join(n.unlink(owner), n.removeCgroups())
-}
-
-func (n Node) removeCgroups() error {
-	// One hierarchy (version 2), or one for each controller (version 1).
-	roots, err := filepath.Glob("/sys/fs/cgroup/*/" + n.cgroup())
-	if err != nil {
-		return err
-	}
-	var faults []error
-	for _, root := range append(roots, "/sys/fs/cgroup/"+n.cgroup()) {
-		var groups []string
-		_ = filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				groups = append(groups, path)
-			}
-			return nil
-		})
-		for i := len(groups) - 1; i >= 0; i-- {
-			if err := syscall.Rmdir(groups[i]); err != nil && !errors.Is(err, unix.ENOENT) {
-				faults = append(faults, fmt.Errorf("control group %s cannot be removed: %w", groups[i], err))
-			}
-		}
-	}
-	return errors.Join(faults...)
 }

@@ -21,6 +21,9 @@ type Process struct {
 	Started string `json:"started"`
 }
 
+// Self is the process that asks.
+func Self() Process { return Process{Pid: os.Getpid(), Started: startTime(os.Getpid())} }
+
 // startTime returns field 22 of /proc/PID/stat, in clock ticks since boot, or "" if the process is
 // gone or only a zombie is left of it.
 func startTime(pid int) string {
@@ -127,7 +130,7 @@ func startInside(cmd *exec.Cmd, process Process) error {
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {
 				return err
 			}
-			if err := unix.Setns(fd, Isolated); err != nil {
+			if err := unix.Setns(fd, Isolated|unix.CLONE_NEWCGROUP); err != nil {
 				return fmt.Errorf("the namespaces of process %d cannot be joined: %w", process.Pid, err)
 			}
 			return cmd.Start()
@@ -136,7 +139,8 @@ func startInside(cmd *exec.Cmd, process Process) error {
 	return <-result
 }
 
-// Isolated names the namespaces that a node has of its own. When the first process in its process
+// Isolated names the namespaces that a node is started with. It makes one more by itself, of control
+// groups, once it is in its own. When the first process in its process
 // namespace ends, the kernel ends all others in it, and takes down their mounts and links.
 const Isolated = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 
