@@ -24,6 +24,8 @@ __all__ = ["Cluster", "ClusterProvider", "CurrentCluster", "DevCluster", "KindCl
 
 KIND_NAME: Final = "agentid"
 
+_ENDED: Final = "Nothing of it runs any more."
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -102,7 +104,7 @@ class DevCluster:
         """End it and remove its directory."""
         if self._directory.exists():
             self.run("down", "--purge")
-        return "Nothing of it runs any more."
+        return _ENDED
 
     def run(self, *args: str) -> str:
         """Run a command of the devcluster program, such as `stop kube-apiserver`."""
@@ -175,7 +177,7 @@ class KindCluster:
     def down(self) -> str:
         """Delete the cluster `agentid`."""
         self._kind("delete", "cluster", "--name", KIND_NAME)
-        return "Nothing of it runs any more."
+        return _ENDED
 
 
 def _reached(name: str, directory: Path, kubeconfig: str) -> Cluster:

@@ -24,6 +24,7 @@ from tests.support.manifests import agent_class, identity, issuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import datetime
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -349,6 +350,35 @@ def test_a_loop_that_ends_by_a_defect_ends_the_process(run: Callable[..., None])
         with pytest.raises(ZeroDivisionError, match="a defect"):
             await loops._guarded(broken())
         assert loops.crashed.is_set()
+
+    run(test)
+
+
+def test_a_clock_that_was_ahead_for_a_moment_is_noticed(run: Callable[..., None]) -> None:
+    """A step forward and back between two looks: what was made meanwhile is not valid yet."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(), gone=False)
+        passes: list[datetime] = []
+        clock = loops._parts.clock
+        assert isinstance(clock, ManualClock)
+
+        async def reconcile(_: ObjectKey) -> None:
+            passes.append(clock.now())
+
+        loops._parts.identities.reconcile = reconcile  # type: ignore[assignment,method-assign]
+        loops.started()
+        await clock.run_for(1.0)
+        assert len(passes) == 1
+        clock.step(timedelta(hours=1))
+        loops.queue.add(READER)
+        await clock.run_for(1.0)
+        assert len(passes) == 2
+        clock.step(timedelta(hours=-1))
+        await clock.run_for(10.0)
+        assert len(passes) == 3, "one look, and no more"
+        assert passes[2] < passes[1]
+        loops.stopped()
 
     run(test)
 

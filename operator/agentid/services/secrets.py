@@ -107,7 +107,8 @@ class Credential:
 
 _FOREIGN: Final = (
     "it does not belong to this identity; remove it or choose another spec.delivery.secretName. "
-    "agentid overwrites no Secret that is not its own"
+    "One that a deleted identity of this name has left goes by itself. agentid overwrites no "
+    "Secret that is not its own"
 )
 _UNPROTECTED: Final = (
     f"whose it is cannot be told, since the policy {_POLICY} is not in force; install agentid's "
