@@ -7,10 +7,15 @@ from typing import Final
 __all__ = [
     "ANNOTATION_IDENTITY",
     "ANNOTATION_RENEW_REQUESTED",
+    "ANNOTATION_ROTATE_REQUESTED",
+    "ANNOTATION_ROTATE_ROOT_REQUESTED",
     "FINALIZER",
     "GROUP",
     "LABEL_IDENTITY_UID",
+    "LABEL_ISSUER",
     "LABEL_MANAGED",
+    "LABEL_PUBLICATION",
+    "LABEL_TRUST_BUNDLE",
     "VERSION",
 ]
 
@@ -35,3 +40,18 @@ ANNOTATION_IDENTITY: Final = "agentid.dev/identity"
 
 ANNOTATION_RENEW_REQUESTED: Final = "agentid.dev/renew-requested"
 """An RFC 3339 time: a certificate issued before it is replaced. Never written by agentid."""
+
+ANNOTATION_ROTATE_REQUESTED: Final = "agentid.dev/rotate-requested"
+"""An RFC 3339 time on an AgentIssuer: an issuing authority made before it is replaced."""
+
+ANNOTATION_ROTATE_ROOT_REQUESTED: Final = "agentid.dev/rotate-root-requested"
+"""Likewise of the root, and the issuing authority with it."""
+
+LABEL_PUBLICATION: Final = "agentid.dev/publication"
+"""`crl` or `bundle`, on the ConfigMaps that `agentid responder` serves from."""
+
+LABEL_ISSUER: Final = "agentid.dev/issuer"
+"""The AgentIssuer that a published object is about."""
+
+LABEL_TRUST_BUNDLE: Final = "agentid.dev/trust-bundle"
+"""`enabled` on a namespace that wants the bundles in a ConfigMap."""

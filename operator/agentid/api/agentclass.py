@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StrictBool
 
 from agentid.api.agentclass_rules import CLASS_RULES
 from agentid.api.conditions import PENDING, Conditions
-from agentid.api.fields import Generation, Items, Number, Span
+from agentid.api.fields import Generation, Items, Number, Span, Text
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import NamespacePattern, OperationName, Purpose, ResourceName
 from agentid.api.permissions import MAX_OPERATIONS, PermissionsSpec
@@ -34,9 +34,13 @@ __all__ = [
     "AgentClass",
     "AgentClassSpec",
     "AgentClassStatus",
+    "AuthorizationSpec",
+    "CertificatePolicySpec",
     "ClassDelivery",
     "ClassOperation",
     "Implications",
+    "KeyAlgorithmStatus",
+    "MigrationSpec",
     "NamespacesSpec",
     "RenewalSpec",
     "RevocationSpec",
@@ -75,6 +79,60 @@ class RevocationSpec(Model):
     """How long the old certificate stays valid when a change takes something away, as a duration
     in h, m, s, so that kubelets can swap the file. Suspending and deleting revoke at once.
     Default 2m."""
+    ephemeral_lifetime: Annotated[timedelta, Span(timedelta(0), MAX_LIFETIME)] = timedelta(
+        minutes=5
+    )
+    """Certificates that live no longer than this say that no CRL and no OCSP answer will tell of
+    them (noRevAvail, RFC 9608), as a duration in h, m, s; they run out instead, and stand in the
+    deny feed. 0s: none. Default 5m."""
+
+
+class CertificatePolicySpec(Model):
+    """The certificate policy that certificates of the class name (RFC 5280 §4.2.1.4)."""
+
+    oid: (
+        Annotated[
+            str,
+            Text(
+                r"[0-2](\.(0|[1-9][0-9]{0,9})){1,30}",
+                128,
+                "is not an object identifier in dotted numbers",
+                "write one such as 1.3.6.1.4.1.99999.1, or leave it out for that of the class",
+                but_not=r"2\.5\.29\.32\.0",
+            ),
+        ]
+        | None
+    ) = None
+    """Object identifier. Default: one below agentid's own arc, derived from the name of the
+    class."""
+    cps_uri: (
+        Annotated[
+            str,
+            Text(
+                r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+",
+                512,
+                "is not an http or https URI",
+                "write where the policy is explained, such as https://pki.example.org/cps",
+            ),
+        ]
+        | None
+    ) = None
+    """Where the policy is explained."""
+
+
+class AuthorizationSpec(Model):
+    """The extension by which a certificate says what its agent may do."""
+
+    critical: StrictBool = False
+    """Whether verifiers that do not know the extension have to refuse the certificate. Default
+    false, since no verifier in use knows it unless it was told."""
+
+
+class MigrationSpec(Model):
+    """A second key algorithm that agents are moved to, one renewal after the other."""
+
+    key_algorithm: KeyAlgorithm
+    """The algorithm of the keys that are made from now on."""
 
 
 class Implications(Model):
@@ -185,6 +243,13 @@ class AgentClassSpec(Model):
     key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSAP256
     """Algorithm of the agents' keys: ECDSAP256, ECDSAP384, ECDSAP521, ED25519, RSA3072 or RSA4096.
     Default ECDSAP256."""
+    migration: MigrationSpec | None = None
+    """A second algorithm to move to as certificates are renewed; status.keyAlgorithms shows how far
+    it is. A change of keyAlgorithm itself has everything reissued at once. Absent: none."""
+    certificate_policy: CertificatePolicySpec = CertificatePolicySpec()
+    """The certificate policy that certificates name."""
+    authorization: AuthorizationSpec = AuthorizationSpec()
+    """The extension by which certificates say what their agent may do."""
     renewal: RenewalSpec = RenewalSpec()
     """When certificates are replaced."""
     revocation: RevocationSpec = RevocationSpec()
@@ -212,6 +277,15 @@ class AgentClassSpec(Model):
     rules: ClassVar = CLASS_RULES
 
 
+class KeyAlgorithmStatus(Model):
+    """How many certificates in force have keys of one algorithm."""
+
+    algorithm: KeyAlgorithm
+    """Key algorithm."""
+    certificates: Annotated[int, Number(0, 2**31 - 1)]
+    """Number of live certificates."""
+
+
 class AgentClassStatus(Model):
     """What the controller tells about a class."""
 
@@ -221,6 +295,12 @@ class AgentClassStatus(Model):
     """Ready, Reconciling and Stalled, each with reason and message."""
     identities: Annotated[int, Number(0, 2**31 - 1)] | None = None
     """Number of AgentIdentities that name this class."""
+    key_algorithms: Annotated[
+        tuple[KeyAlgorithmStatus, ...],
+        Items(16, list_type="map", keys=("algorithm",)),
+    ] = ()
+    """Live certificates of the class by the algorithm of their keys; written while a migration
+    goes on, every half a minute at most."""
 
 
 class AgentClass(Resource):

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from agentid.api.conditions import PENDING, Conditions
 from agentid.api.duration import format_duration
-from agentid.api.fields import Generation, Items, Span, Text, Timestamp
+from agentid.api.fields import Generation, Items, Number, Prose, Span, Text, Timestamp
 from agentid.api.model import NAME_RULE, Model, Resource
-from agentid.api.names import Hex, Shown
+from agentid.api.names import Hex, SecretName, Shown
 from agentid.api.rules import Rule, Transition
-from agentid.identity import TrustDomain
+from agentid.api.violation import shown
+from agentid.identity import SpiffeId, TrustDomain
 from agentid.pki.algorithm import KeyAlgorithm
 
 if TYPE_CHECKING:
@@ -25,13 +26,41 @@ __all__ = [
     "AgentIssuerSpec",
     "AgentIssuerStatus",
     "AuthorityRole",
+    "AuthorityState",
     "AuthorityStatus",
     "BuiltinCa",
+    "BundleProfile",
+    "BundleSpec",
     "CaSpec",
+    "FederationSpec",
+    "FederationStatus",
+    "ResponderSpec",
+    "RotationSpec",
+    "SecretCa",
 ]
 
 _DAY: Final = timedelta(days=1)
 _HOST_LABEL: Final = "[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?"
+
+Fingerprint = Annotated[
+    str,
+    Text(
+        "[0-9a-f]{64}",
+        64,
+        "is not a SHA-256 fingerprint of 64 lower-case hexadecimal digits",
+        "copy it from status.authorities of the AgentIssuer",
+    ),
+]
+
+ForeignTrustDomain = Annotated[
+    str,
+    Text(
+        "[a-z0-9._-]+",
+        255,
+        "is not the name of a trust domain",
+        "write the bare name, such as agents.example.net",
+    ),
+]
 
 
 class BuiltinCa(Model):
@@ -63,19 +92,133 @@ class BuiltinCa(Model):
     )
 
 
+class SecretCa(Model):
+    """An issuing authority that a CA of the organisation has certified."""
+
+    name: SecretName
+    """Secret in agentid's own namespace: tls.crt holds the issuing certificate and the
+    intermediates above it, tls.key its private key, ca.crt the root. Another certificate in it is
+    taken up as a successor."""
+
+
 class CaSpec(Model):
     """The certificate authority; exactly one of its members is given."""
 
     builtin: BuiltinCa | None = None
     """Authorities that agentid makes and keeps itself. `{}` takes every default."""
+    secret: SecretCa | None = None
+    """An issuing authority from elsewhere, given in a Secret."""
 
     rules: ClassVar = (
         Rule["CaSpec"](
             field="builtin",
-            found=lambda ca: "" if ca.builtin is None else None,
-            allowed="is missing, and exactly one kind of authority has to be given",
+            found=lambda ca: "" if (ca.builtin is None) == (ca.secret is None) else None,
+            allowed="or secret has to be given, exactly one of the two",
             remedy="write builtin: {} for authorities that agentid makes itself",
-            cel="has(self.builtin)",
+            cel="has(self.builtin) != has(self.secret)",
+            blames_field=False,
+        ),
+    )
+
+
+class RotationSpec(Model):
+    """How authorities are exchanged for their successors."""
+
+    propagation_time: Annotated[timedelta, Span(timedelta(seconds=1), 7 * _DAY)] = timedelta(
+        minutes=15
+    )
+    """How long a new root stands in every bundle before it signs, as a duration in h, m, s: the
+    time until the slowest verifier has read it. Default 15m, three refresh hints."""
+
+
+class ResponderSpec(Model):
+    """Where verifiers find out what is revoked, and how fresh that is."""
+
+    url: Annotated[
+        str,
+        Text(
+            r"http://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*",
+            200,
+            "is not a plain http URL without a slash at its end",
+            "write one such as http://agentid-responder.agentid-system.svc; verifiers ask for "
+            "CRLs and OCSP by http, since what they get is signed",
+        ),
+    ] = "http://agentid-responder.agentid-system.svc"
+    """Base of the URLs in certificates, where `agentid responder` answers: CRLs, OCSP,
+    certificates of authorities, policies. Default http://agentid-responder.agentid-system.svc."""
+    crl_lifetime: Annotated[timedelta, Span(timedelta(minutes=2), 7 * _DAY)] = timedelta(hours=4)
+    """How long a CRL may be relied on (nextUpdate), as a duration in h, m, s; it is signed anew
+    after a quarter of that. Verifiers that insist on a fresh CRL refuse everybody once agentid
+    was away for the rest. Default 4h."""
+    shards: Annotated[int, Number(1, 256)] = 8
+    """Number of CRLs among which the certificates of one authority are spread; it counts for
+    authorities that are made from now on. Default 8."""
+
+
+class BundleSpec(Model):
+    """How the trust bundle is published."""
+
+    refresh_hint: Annotated[timedelta, Span(timedelta(seconds=10), _DAY)] = timedelta(minutes=5)
+    """How often readers of the bundle should look for a new one, as a duration in h, m, s.
+    Default 5m."""
+
+
+class BundleProfile(StrEnum):
+    """How a bundle endpoint proves who it is (SPIFFE Federation §5)."""
+
+    HTTPS_WEB = "https_web"
+    HTTPS_SPIFFE = "https_spiffe"
+
+
+class FederationSpec(Model):
+    """A foreign trust domain whose bundle is fetched and published beside ours."""
+
+    trust_domain: ForeignTrustDomain
+    """Name of the foreign trust domain."""
+    url: Annotated[
+        str,
+        Text(
+            r"https://[!-~]+",
+            512,
+            "is not an https URL",
+            "write the URL of its bundle endpoint, such as https://spiffe.example.net/bundle",
+        ),
+    ]
+    """Its bundle endpoint."""
+    profile: BundleProfile = BundleProfile.HTTPS_WEB
+    """How the endpoint proves who it is: https_web by a certificate of the web PKI, https_spiffe by
+    an SVID. Default https_web."""
+    endpoint_spiffe_id: (
+        Annotated[
+            str,
+            Text(
+                r"spiffe://[!-~]+",
+                2048,
+                "is not a SPIFFE ID",
+                "write the SPIFFE ID of the endpoint's server, such as spiffe://example.net/bundle",
+                check=SpiffeId.parse,
+            ),
+        ]
+        | None
+    ) = None
+    """SPIFFE ID that the endpoint has to prove; only with https_spiffe."""
+    bundle: Annotated[str, Prose(64 * 1024)] | None = None
+    """First bundle of the endpoint's trust domain, PEM or a SPIFFE bundle document, by which its
+    first answer is verified with https_spiffe; with https_web, roots to trust beside those of the
+    system."""
+
+    rules: ClassVar = (
+        Rule["FederationSpec"](
+            field="endpointSpiffeID",
+            found=lambda foreign: (
+                shown(foreign.endpoint_spiffe_id or "")
+                if (foreign.profile is BundleProfile.HTTPS_SPIFFE)
+                != (foreign.endpoint_spiffe_id is not None)
+                else None
+            ),
+            allowed="goes with profile https_spiffe, and only with it",
+            remedy="set profile to https_spiffe and name the SPIFFE ID, or leave both out",
+            cel="has(self.endpointSpiffeID) == (self.profile == 'https_spiffe')",
             blames_field=False,
         ),
     )
@@ -106,6 +249,23 @@ class AgentIssuerSpec(Model):
     agents.example.org. Cannot be changed."""
     ca: CaSpec
     """Certificate authority that signs. Exactly one member is given."""
+    rotation: RotationSpec = RotationSpec()
+    """How authorities are exchanged for their successors."""
+    distrust: Annotated[
+        tuple[Fingerprint, ...],
+        Items(16, "remove those that are gone from status.authorities", list_type="set"),
+    ] = ()
+    """Authorities that must not be trusted any more, as SHA-256 fingerprints from
+    status.authorities. What they signed is reissued, then revoked; then they leave the bundles."""
+    responder: ResponderSpec = ResponderSpec()
+    """Where verifiers find out what is revoked."""
+    bundle: BundleSpec = BundleSpec()
+    """How the trust bundle is published."""
+    federation: Annotated[
+        tuple[FederationSpec, ...],
+        Items(32, "federate with fewer", list_type="map", keys=("trust_domain",)),
+    ] = ()
+    """Foreign trust domains whose bundles are published beside ours, never merged with it."""
 
 
 class AuthorityRole(StrEnum):
@@ -115,11 +275,28 @@ class AuthorityRole(StrEnum):
     ISSUING = "Issuing"
 
 
+class AuthorityState(StrEnum):
+    """How far an authority is in its life."""
+
+    STAGED = "Staged"
+    """Made and made known; it signs no certificate of an agent yet."""
+    SIGNING = "Signing"
+    """The issuing authority that signs, and the roots that verifiers are told to trust."""
+    RETIRED = "Retired"
+    """It signs no certificate any more; what it signed is still in use, and its CRLs go on."""
+    DISTRUSTED = "Distrusted"
+    """It is on its way out, by spec.distrust."""
+
+
 class AuthorityStatus(Model):
-    """One certificate of the issuer's own chain."""
+    """One authority of the issuer."""
 
     role: AuthorityRole
-    """Root, or the authority that signs leaves: Issuing."""
+    """Root, or an authority that signs leaves: Issuing."""
+    state: AuthorityState = AuthorityState.SIGNING
+    """Staged, Signing, Retired or Distrusted."""
+    id: Hex | None = None
+    """First 16 digits of its subject key identifier; part of its URLs."""
     subject: Shown
     """Distinguished name, as in RFC 4514."""
     serial: Hex
@@ -134,6 +311,19 @@ class AuthorityStatus(Model):
     """Last second of validity."""
 
 
+class FederationStatus(Model):
+    """What was fetched of a foreign trust domain."""
+
+    trust_domain: Shown
+    """Name of the foreign trust domain."""
+    sequence: Annotated[int, Number(0, 2**53 - 1)] | None = None
+    """Sequence of its bundle, where it gives one."""
+    fetched_at: Timestamp | None = None
+    """When the bundle that is published was first seen; it stays when the endpoint is away."""
+    problem: Annotated[str, Prose(1024)] | None = None
+    """Why the last look failed; absent if it did not."""
+
+
 class AgentIssuerStatus(Model):
     """What the controller tells about an issuer."""
 
@@ -143,8 +333,14 @@ class AgentIssuerStatus(Model):
     """Ready, Reconciling and Stalled, each with reason and message."""
     trust_domain: Shown | None = None
     """Trust domain that the authorities are made for."""
-    authorities: Annotated[tuple[AuthorityStatus, ...], Items(16)] = ()
-    """Certificates of the chain, root first."""
+    authorities: Annotated[tuple[AuthorityStatus, ...], Items(32)] = ()
+    """Its authorities, roots first, the newest of each first."""
+    bundle_sequence: Annotated[int, Number(0, 2**53 - 1)] | None = None
+    """Number of the bundle that is published: it grows whenever a root comes or goes."""
+    federation: Annotated[
+        tuple[FederationStatus, ...], Items(32, list_type="map", keys=("trust_domain",))
+    ] = ()
+    """Foreign bundles, as they were fetched last."""
 
 
 class AgentIssuer(Resource):

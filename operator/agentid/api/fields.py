@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
 
+from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
 from agentid.api.duration import (
@@ -277,7 +278,7 @@ class Items:
         minimum: The fewest entries.
         list_type: How the API server merges and compares: `set` refuses duplicates, `map` refuses
             two entries of one key, `atomic` is replaced as a whole.
-        keys: For `map`: the fields that identify an entry, as the API spells them.
+        keys: For `map`: the fields that identify an entry, as the model spells them.
     """
 
     maximum: int
@@ -322,7 +323,7 @@ class Items:
             bounds["minItems"] = self.minimum
         bounds["x-kubernetes-list-type"] = self.list_type
         if self.keys:
-            bounds["x-kubernetes-list-map-keys"] = list(self.keys)
+            bounds["x-kubernetes-list-map-keys"] = [to_camel(key) for key in self.keys]
         return bounds
 
 

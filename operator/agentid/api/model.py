@@ -34,7 +34,12 @@ how pods select an identity and how objects of ours are found again."""
 
 def api_name(python_name: str) -> str:
     """Spell a field the way the API does: camelCase, initialisms kept in capitals."""
-    initialisms = {"spiffe_id": "spiffeID", "secret_uid": "secretUID"}
+    initialisms = {
+        "spiffe_id": "spiffeID",
+        "secret_uid": "secretUID",
+        "endpoint_spiffe_id": "endpointSpiffeID",
+        "cps_uri": "cpsURI",
+    }
     return initialisms.get(python_name) or to_camel(python_name)
 
 
