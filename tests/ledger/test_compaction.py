@@ -114,6 +114,22 @@ def test_damaged_segments_are_never_chosen() -> None:
     assert damaged not in choose([*infos(8), damaged], NOON + 24 * HOUR)
 
 
+def test_segments_that_stand_for_the_old_are_brought_together() -> None:
+    """Two that divide a finished chain between them would keep it for ever, each for the other."""
+
+    def standing(sequence: int, *covers: Cover) -> SegmentInfo:
+        header = Header("v", sequence, "0" * 64 if sequence > 1 else None, NOON, covers=covers)
+        line = encode_record(make_issued(sequence, lifetime=timedelta(days=9)))
+        made = seal(header, [line], [])
+        return SegmentInfo.of(inspect(made.name, made.data), made.data)
+
+    divided = [standing(1, A, C), standing(2, B)]
+    assert not choose(divided, NOON + FORGET_AFTER - MINUTE)
+    assert not choose([divided[0], standing(2)], NOON + FORGET_AFTER)
+    assert not choose(divided, None)
+    assert list(choose(divided, NOON + FORGET_AFTER)) == divided
+
+
 # Covers
 
 A, B, C = (

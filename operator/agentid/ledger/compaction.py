@@ -115,6 +115,11 @@ def choose(
             # Whatever is spent goes along; it adds nothing to what is written.
             chosen = [*_as_fit(tier_members), *spent][:_MOST]
             return tuple(sorted(chosen, key=lambda info: order[info.name]))
+    rest = [one for members in tiers for one in members]
+    chosen = _as_fit(one for one in rest if now is not None and _speaks_of_old(one[0], now))
+    if len(chosen) > 1:
+        chosen = [*chosen, *spent][:_MOST]
+        return tuple(sorted(chosen, key=lambda info: order[info.name]))
     return ()
 
 
@@ -202,6 +207,15 @@ def _is_worth_it(spent: Sequence[SegmentInfo], before: float) -> bool:
         or sum(info.size for info in holding) >= _SPENT_BYTES
         or any(info.not_afters[-1] < before - _SPENT_FOR.total_seconds() for info in holding)
     )
+
+
+def _speaks_of_old(info: SegmentInfo, now: datetime) -> bool:
+    """Whether it stands for a run that is old enough to be forgotten.
+
+    Of a chain that is over, two segments may stand for different runs. As long as they are merged
+    with others in turn, each keeps what the other says of it; together they can forget it.
+    """
+    return any(cover.created <= now - FORGET_AFTER for cover in info.covers)
 
 
 def _as_fit(members: Iterable[tuple[SegmentInfo, float]]) -> list[SegmentInfo]:
