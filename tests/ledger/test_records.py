@@ -32,6 +32,9 @@ issued = st.builds(
     name=texts,
     uid=texts,
     issuer=texts,
+    authority=st.binary(min_size=8, max_size=8).map(bytes.hex),
+    shard=st.none() | st.integers(0, 1 << 20),
+    bundle=st.integers(0, (1 << 53) - 1),
     not_before=st.just(datetime(1970, 1, 1, tzinfo=UTC)),
     not_after=seconds,
     issued_at=times,
@@ -77,6 +80,9 @@ def test_a_line_is_as_documented() -> None:
     ("changes", "message"),
     [
         pytest.param({"fingerprint": "AB" * 32}, 'fingerprint "ABAB.*" is not 64', id="upper-case"),
+        pytest.param({"authority": "AB" * 8}, 'authority "ABAB.*" is not 16 lower', id="authority"),
+        pytest.param({"shard": -1}, 'shard "-1" is not a whole number from 0', id="shard"),
+        pytest.param({"bundle": 1 << 53}, "bundle .* is not a whole number", id="bundle"),
         pytest.param({"namespace": ""}, 'namespace "" is not a text that is not', id="empty-text"),
         pytest.param(
             {"not_after": NOON.replace(tzinfo=None)}, "notAfter .* zone is UTC", id="naive"
@@ -142,6 +148,9 @@ def _line(**changes: object) -> bytes:
         pytest.param(_line(uid="absent"), 'key "uid" is missing', id="key-missing"),
         pytest.param(_line(extra=1), 'key "extra" is unknown', id="key-unknown"),
         pytest.param(_line(name=7), "name a value of type int is not a text", id="no-text"),
+        pytest.param(_line(shard="1"), 'shard "1" is not a whole number', id="shard-text"),
+        pytest.param(_line(bundle=True), "bundle .* is not a whole number", id="bundle-bool"),
+        pytest.param(_line(authority=None), "authority .* is not a text", id="authority-none"),
         pytest.param(_line(serial="0"), "serial: serial number", id="bad-serial"),
         pytest.param(_line(replaces="zz"), "replaces: serial number", id="bad-replaces"),
         pytest.param(_line(door="Window"), 'door "Window" is not one of Secret', id="bad-door"),

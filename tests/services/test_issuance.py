@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import SubjectKeyIdentifier, load_der_x509_certificate
 
 from agentid.api import DeliveryMode, Reason
 from agentid.api.model import ObjectMeta
@@ -68,6 +69,8 @@ async def test_record_says_everything_about_the_certificate() -> None:
         service = Issuance(ledger=ledger, clock=clock)
         signed = await made(service, issuer(clock), replaces=SerialNumber(7))
         leaf = signed.leaf
+        authority = load_der_x509_certificate(leaf.chain_der[1])
+        key_id = authority.extensions.get_extension_for_class(SubjectKeyIdentifier)
         assert signed.record == Issued(
             serial=leaf.serial,
             fingerprint=leaf.fingerprint,
@@ -76,6 +79,9 @@ async def test_record_says_everything_about_the_certificate() -> None:
             name="reader",
             uid="u-1",
             issuer="main",
+            authority=key_id.value.digest[:8].hex(),
+            shard=None,
+            bundle=0,
             not_before=leaf.validity.not_before,
             not_after=leaf.validity.not_after,
             issued_at=NOON,

@@ -7,6 +7,7 @@ those of the API, so that an auditor reads them without this file.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -42,6 +43,10 @@ class Issued:
         name: Of the AgentIdentity.
         uid: Of the AgentIdentity: a namesake that comes later has another one.
         issuer: Name of the AgentIssuer that signed.
+        authority: Id of its authority that signed, 16 lower-case hexadecimal digits.
+        shard: Of the authority's CRL, in which a revocation is published; None for a certificate
+            that no CRL speaks of (RFC 9608 §4).
+        bundle: Sequence of the trust bundle that it was delivered with.
         not_before: Start of its validity, whole seconds.
         not_after: End of its validity, whole seconds, still valid (RFC 5280 §4.1.2.5).
         issued_at: When it was made, by the clock of the process that did.
@@ -58,6 +63,9 @@ class Issued:
     name: str
     uid: str
     issuer: str
+    authority: str
+    shard: int | None
+    bundle: int
     not_before: datetime
     not_after: datetime
     issued_at: datetime
@@ -70,10 +78,16 @@ class Issued:
         """Refuse what could not be read back.
 
         Raises:
-            InputError: A text is empty or no text, or a time is not in UTC or too fine.
+            InputError: A text is empty or no text, a number is out of its range, or a time is not
+                in UTC or too fine.
         """
         if not wire.SHA256.fullmatch(self.fingerprint):
             raise wire.refused(self.fingerprint, "fingerprint", "64 lower-case hexadecimal digits")
+        if not wire.AUTHORITY.fullmatch(self.authority):
+            raise wire.refused(self.authority, "authority", wire.AN_AUTHORITY)
+        if self.shard is not None:
+            wire.check_integer("shard", self.shard)
+        wire.check_integer("bundle", self.bundle)
         for field in _REQUIRED_TEXTS:
             if not (value := getattr(self, field)):
                 raise wire.refused(value, field, "a text that is not empty")
@@ -133,6 +147,8 @@ def encode_record(record: Record) -> bytes:
     match record:
         case Issued():
             body = {
+                "authority": record.authority,
+                "bundle": record.bundle,
                 "door": record.door.value,
                 "fingerprint": record.fingerprint,
                 "grant": record.grant,
@@ -145,6 +161,7 @@ def encode_record(record: Record) -> bytes:
                 "podUID": record.pod_uid,
                 "replaces": None if record.replaces is None else str(record.replaces),
                 "serial": str(record.serial),
+                "shard": record.shard,
                 "spiffeID": record.spiffe_id,
                 "type": "issued",
                 "uid": record.uid,
@@ -199,6 +216,8 @@ def decode_record(line: bytes) -> Record:
 
 _ISSUED_KEYS: Final = frozenset(
     (
+        "authority",
+        "bundle",
         "door",
         "fingerprint",
         "grant",
@@ -211,6 +230,7 @@ _ISSUED_KEYS: Final = frozenset(
         "podUID",
         "replaces",
         "serial",
+        "shard",
         "spiffeID",
         "type",
         "uid",
@@ -229,10 +249,14 @@ def _issued(body: dict[str, object]) -> Issued:
         serial=wire.serial(body, "serial"),
         fingerprint=wire.text(body, "fingerprint"),
         spiffe_id=wire.text(body, "spiffeID"),
-        namespace=wire.text(body, "namespace"),
+        # Few are told by very many records, and each would otherwise hold its own.
+        namespace=sys.intern(wire.text(body, "namespace")),
         name=wire.text(body, "name"),
         uid=wire.text(body, "uid"),
-        issuer=wire.text(body, "issuer"),
+        issuer=sys.intern(wire.text(body, "issuer")),
+        authority=sys.intern(wire.text(body, "authority")),
+        shard=None if body["shard"] is None else wire.integer(body, "shard", least=0),
+        bundle=wire.integer(body, "bundle", least=0),
         not_before=wire.time(body, "notBefore"),
         not_after=wire.time(body, "notAfter"),
         issued_at=wire.time(body, "issuedAt"),

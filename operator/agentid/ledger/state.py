@@ -273,7 +273,7 @@ class LedgerState:
             del self._by_identity[namespace]
 
 
-_SHARED = ("spiffe_id", "namespace", "name", "uid", "issuer", "grant")
+_SHARED = ("spiffe_id", "namespace", "name", "uid", "issuer", "authority", "grant")
 
 
 def _rank(record: Issued, *, doubtful: bool) -> tuple[object, ...]:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "AN_AUTHORITY",
+    "AUTHORITY",
+    "MAX_INTEGER",
     "SHA256",
+    "check_integer",
     "check_keys",
     "check_time",
     "digest",
@@ -27,6 +31,10 @@ __all__ = [
 ]
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+AUTHORITY: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
+AN_AUTHORITY: Final = "16 lower-case hexadecimal digits"
+MAX_INTEGER: Final = (1 << 53) - 1
+"""What every reader of JSON reads back as it was written (RFC 8259 §6)."""
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z", re.ASCII)
 
 
@@ -58,10 +66,24 @@ def text(body: Mapping[str, object], key: str) -> str:
 def integer(body: Mapping[str, object], key: str, *, least: int) -> int:
     """Read a whole number."""
     value = body[key]
-    if type(value) is not int or value < least:
-        shown = str(value) if type(value) is int else value
-        raise refused(shown, key, f"a whole number from {least} up")
+    if type(value) is not int:
+        raise refused(value, key, _whole(least))
+    check_integer(key, value, least=least)
     return value
+
+
+def check_integer(key: str, value: int, *, least: int = 0) -> None:
+    """Ask for a whole number that is read back as it was written.
+
+    Raises:
+        InputError: It is below the least, or above `MAX_INTEGER`.
+    """
+    if not least <= value <= MAX_INTEGER:
+        raise refused(str(value), key, _whole(least))
+
+
+def _whole(least: int) -> str:
+    return f"a whole number from {least} up"
 
 
 def serial(body: Mapping[str, object], key: str) -> SerialNumber:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from agentid.api.conditions import Reason
@@ -14,6 +15,7 @@ from agentid.errors import AgentIdError, IssuanceDeniedError, UnavailableError
 from agentid.issuers import IssueRequest
 from agentid.ledger import Issued
 from agentid.pki import KeyAlgorithm, generate, to_pkcs8_pem
+from agentid.pki.view import read_certificate
 from agentid.services.failure import PassError
 
 if TYPE_CHECKING:
@@ -122,6 +124,9 @@ class Issuance:
             name=owner.name,
             uid=owner.uid,
             issuer=issuer.name,
+            authority=_authority_id(leaf.chain_der[1]),
+            shard=None,
+            bundle=0,
             not_before=leaf.validity.not_before,
             not_after=leaf.validity.not_after,
             issued_at=_not_before(self._clock.now(), leaf),
@@ -147,6 +152,13 @@ class Issuance:
             raise PassError(Reason.LEDGER_UNAVAILABLE, str(error)) from error
         if self._on_recorded is not None:
             self._on_recorded(made.record)
+
+
+@lru_cache(maxsize=16)
+def _authority_id(certificate_der: bytes) -> str:
+    """The first 8 octets of the subject key identifier, in hexadecimal."""
+    identifier = read_certificate(certificate_der).subject_key_identifier
+    return (identifier or b"")[:8].hex()
 
 
 def _not_before(now: datetime, leaf: Leaf) -> datetime:
