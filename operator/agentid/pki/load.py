@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
@@ -31,6 +32,7 @@ __all__ = [
     "ISSUING_KEY",
     "ROOT_CERTIFICATE",
     "ROOT_KEY",
+    "FileNames",
     "load_authority",
     "read_certificates",
 ]
@@ -47,6 +49,26 @@ ISSUING_CERTIFICATE: Final = "issuing.crt"
 ISSUING_KEY: Final = "issuing.key"
 """Likewise of the private key of the issuing certificate."""
 
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """How messages name the files of an authority.
+
+    Attributes:
+        chain: The issuing certificate and the intermediates above it.
+        key: The private key of the issuing certificate.
+        root: The root certificate.
+        root_key: The private key of the root.
+    """
+
+    chain: str = ISSUING_CERTIFICATE
+    key: str = ISSUING_KEY
+    root: str = ROOT_CERTIFICATE
+    root_key: str = ROOT_KEY
+
+
+_DEFAULT_NAMES: Final = FileNames()
+
 T = TypeVar("T", bound=x509.ExtensionType)
 
 _STRONG_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
@@ -61,6 +83,7 @@ def load_authority(
     trust_domain: TrustDomain,
     now: datetime,
     root_key_pem: bytes | None = None,
+    names: FileNames = _DEFAULT_NAMES,
 ) -> Authority:
     """Read an authority and verify everything about it that can be verified.
 
@@ -80,19 +103,20 @@ def load_authority(
         trust_domain: The trust domain they are to serve.
         now: The present.
         root_key_pem: `root.key`, or None: an issuer works while it is kept elsewhere.
+        names: How messages name these files.
 
     Raises:
         AuthorityError: Something is wrong; every fault that was found is listed.
     """
     faults: list[str] = []
-    chain = _certificates(ISSUING_CERTIFICATE, chain_pem, MAX_CHAIN_CERTIFICATES - 2, faults)
-    roots = _certificates(ROOT_CERTIFICATE, root_pem, 1, faults)
-    key = _private_key(ISSUING_KEY, key_pem, faults)
-    root_key = None if root_key_pem is None else _private_key(ROOT_KEY, root_key_pem, faults)
+    chain = _certificates(names.chain, chain_pem, MAX_CHAIN_CERTIFICATES - 2, faults)
+    roots = _certificates(names.root, root_pem, 1, faults)
+    key = _private_key(names.key, key_pem, faults)
+    root_key = None if root_key_pem is None else _private_key(names.root_key, root_key_pem, faults)
 
     named = [
-        *((_position(ISSUING_CERTIFICATE, at, len(chain)), each) for at, each in enumerate(chain)),
-        *((ROOT_CERTIFICATE, root) for root in roots),
+        *((_position(names.chain, at, len(chain)), each) for at, each in enumerate(chain)),
+        *((names.root, root) for root in roots),
     ]
     for what, certificate in named:
         faults.extend(f"{what}: {fault}" for fault in _own_faults(certificate, trust_domain, now))
@@ -100,9 +124,9 @@ def load_authority(
         faults.extend(_chain_faults(named))
     if chain:
         faults.extend(_constraint_faults(named[: len(chain)], trust_domain))
-        faults.extend(_key_faults(ISSUING_KEY, key, named[0][0], chain[0]))
+        faults.extend(_key_faults(names.key, key, named[0][0], chain[0]))
     if roots:
-        faults.extend(_key_faults(ROOT_KEY, root_key, ROOT_CERTIFICATE, roots[0]))
+        faults.extend(_key_faults(names.root_key, root_key, names.root, roots[0]))
     if not faults and key is not None:
         try:
             return Authority(trust_domain, tuple(chain), roots[0], LocalSigner(key))
@@ -204,7 +228,7 @@ def _chain_faults(named: list[tuple[str, x509.Certificate]]) -> Iterator[str]:
         return
     for what, certificate in named[1:-1]:
         if certificate == root:
-            yield f"{what}: it is the root, which {ROOT_CERTIFICATE} holds already; remove it"
+            yield f"{what}: it is the root, which {named[-1][0]} holds already; remove it"
             return
     for below, (what, certificate) in enumerate(named):
         is_root = below == len(named) - 1
