@@ -163,7 +163,7 @@ def test_a_certificate_of_somebody_else_is_described_with_its_faults() -> None:
         "keyUsage: it is missing",
         (
             "public key: found an RSA key of 2048 bits; use one of ECDSA P-256, P-384 or P-521, "
-            "Ed25519, RSA 3072 or RSA 4096"
+            "Ed25519, RSA 3072 or 4096, ML-DSA-44, 65 or 87"
         ),
     )
     told = lines(describe(self_signed(key)))

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import (
     ec,
     ed448,
     ed25519,
-    mldsa,
     rsa,
     x448,
     x25519,
@@ -121,6 +120,11 @@ def weak_exponent() -> object:
             id="rsa-2048",
         ),
         pytest.param(
+            lambda: rsa.generate_private_key(65537, 1024).public_key(),
+            "an RSA key of 1024 bits",
+            id="rsa-1024",
+        ),
+        pytest.param(
             lambda: rsa.generate_private_key(65537, 3080).public_key(),
             "an RSA key of 3080 bits",
             id="rsa-3080",
@@ -151,9 +155,6 @@ def weak_exponent() -> object:
             lambda: x448.X448PrivateKey.generate().public_key(), "X448PublicKey", id="x448"
         ),
         pytest.param(lambda: dsa.generate_private_key(2048).public_key(), "DSAPublicKey", id="dsa"),
-        pytest.param(
-            lambda: mldsa.MLDSA44PrivateKey.generate().public_key(), "MLDSA44PublicKey", id="ml-dsa"
-        ),
         pytest.param(ed25519.Ed25519PrivateKey.generate, "Ed25519PrivateKey", id="private-key"),
         pytest.param(lambda: None, "a key of type NoneType", id="none"),
     ],
@@ -162,6 +163,50 @@ def test_every_other_key_is_refused_by_name(make: Callable[[], object], message:
     """The refusal says what the key is and what is offered."""
     with pytest.raises(InputError, match=f"{message}.*; use one of ECDSA P-256"):
         check_public_key(make())
+
+
+@pytest.mark.parametrize("size", [44, 65, 87])
+def test_an_ml_dsa_key_is_stored_as_its_seed(size: int) -> None:
+    """RFC 9881 §6: PKCS#8 with the 32 octets of the seed under [0], alike for every size."""
+    key = generate(KeyAlgorithm(f"MLDSA{size}"))
+    der = key.private_bytes(DER, PKCS8, PLAIN)
+    assert len(der) == 54
+    assert der[-34:-32] == b"\x80\x20"
+    assert load_private_key(to_pkcs8_pem(key)).public_key() == key.public_key()
+
+
+def test_an_ml_dsa_signature_is_not_one_of_another_size() -> None:
+    """The sizes are algorithms of their own."""
+    small, large = generate(KeyAlgorithm.MLDSA44), generate(KeyAlgorithm.MLDSA87)
+    signature = LocalSigner(small).sign(b"data")
+    with pytest.raises(InputError, match="does not verify under the key"):
+        verify_signature(large.public_key(), KeyAlgorithm.MLDSA87, signature, b"data")
+
+
+def spki(curve_point: str) -> bytes:
+    """A SubjectPublicKeyInfo on P-256 with this point, in hexadecimal."""
+    point = bytes.fromhex(curve_point)
+    body = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107") + bytes(
+        (3, len(point) + 1, 0, *point)
+    )
+    return bytes((0x30, len(body), *body))
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("04" + "11" * 64, id="not-on-the-curve"),
+        pytest.param("04" + "00" * 64, id="zero"),
+        pytest.param("00", id="infinity"),
+        pytest.param("04" + "ff" * 64, id="beyond-the-field"),
+        pytest.param("04" + "11" * 63, id="short"),
+        pytest.param("02" + "ff" * 32, id="compressed-beyond-the-field"),
+    ],
+)
+def test_a_point_that_is_none_of_the_curve_is_refused(point: str) -> None:
+    """SP 800-56A §5.6.2.3: a point off its curve would leak the private keys it meets."""
+    with pytest.raises(InputError, match=r"agent key: it does not parse .*use one of ECDSA P-256"):
+        load_public_key(spki(point), what="agent key")
 
 
 def test_a_weak_key_is_refused_when_read_as_well() -> None:
@@ -234,7 +279,7 @@ def test_a_public_key_that_is_too_long_is_not_parsed() -> None:
 
 
 def test_the_strengths_are_those_of_nist() -> None:
-    """SP 800-57 part 1 rev. 5, table 2, and SP 800-56B rev. 2, table 4, for RSA 4096."""
+    """SP 800-57 part 1, table 2; SP 800-56B, table 4, for RSA 4096; FIPS 204, table 1."""
     assert {algorithm.value: algorithm.strength_bits for algorithm in KeyAlgorithm} == {
         "ECDSAP256": 128,
         "ECDSAP384": 192,
@@ -242,4 +287,7 @@ def test_the_strengths_are_those_of_nist() -> None:
         "ED25519": 128,
         "RSA3072": 128,
         "RSA4096": 152,
+        "MLDSA44": 128,
+        "MLDSA65": 192,
+        "MLDSA87": 256,
     }

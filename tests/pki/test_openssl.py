@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from agentid.testing.ca import Issued, LeafParts
 
 POLICY = "1.3.6.1.4.1.99999.1"
-ALGORITHMS = list(KeyAlgorithm)
+# OpenSSL knows ML-DSA from 3.5 on, and Python's `ssl` is bound to an older one here; pkilint and
+# pyasn1 look at those certificates.
+ALGORITHMS = [each for each in KeyAlgorithm if not each.startswith("MLDSA")]
 
 
 @pytest.fixture(scope="module")

@@ -241,8 +241,8 @@ class AgentClassSpec(Model):
     """Lifetime of certificates, as a duration in h, m, s from 1m to 24h; the tier of an identity
     may shorten it. Default 1h."""
     key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSAP256
-    """Algorithm of the agents' keys: ECDSAP256, ECDSAP384, ECDSAP521, ED25519, RSA3072 or RSA4096.
-    Default ECDSAP256."""
+    """Algorithm of the agents' keys: ECDSAP256, ECDSAP384, ECDSAP521, ED25519, RSA3072, RSA4096, or
+    the post-quantum MLDSA44, MLDSA65 or MLDSA87, which peers must know. Default ECDSAP256."""
     migration: MigrationSpec | None = None
     """A second algorithm to move to as certificates are renewed; status.keyAlgorithms shows how far
     it is. A change of keyAlgorithm itself has everything reissued at once. Absent: none."""

@@ -10,7 +10,10 @@ __all__ = ["KeyAlgorithm"]
 
 
 class KeyAlgorithm(StrEnum):
-    """A key algorithm, spelled as PodCertificateRequest spells its key types."""
+    """A key algorithm, spelled as PodCertificateRequest spells its key types.
+
+    PodCertificateRequest knows no ML-DSA yet; those are spelled alike.
+    """
 
     ECDSAP256 = "ECDSAP256"
     ECDSAP384 = "ECDSAP384"
@@ -18,13 +21,18 @@ class KeyAlgorithm(StrEnum):
     ED25519 = "ED25519"
     RSA3072 = "RSA3072"
     RSA4096 = "RSA4096"
+    MLDSA44 = "MLDSA44"
+    MLDSA65 = "MLDSA65"
+    MLDSA87 = "MLDSA87"
 
     @property
     def strength_bits(self) -> int:
         """Security strength in bits.
 
         From NIST SP 800-57 part 1 rev. 5, table 2; the size that table leaves out, RSA 4096, from
-        SP 800-56B rev. 2, table 4. Ed25519: RFC 8032 §1.
+        SP 800-56B rev. 2, table 4. Ed25519: RFC 8032 §1. ML-DSA: FIPS 204 table 1, the collision
+        strength λ; its categories 2, 3 and 5 are those of a search for collisions of SHA-256 and
+        for keys of AES-192 and AES-256, by quantum computers as well, which the others are not.
         """
         return _STRENGTH_BITS[self]
 
@@ -49,6 +57,9 @@ _STRENGTH_BITS = {
     KeyAlgorithm.ED25519: 128,
     KeyAlgorithm.RSA3072: 128,
     KeyAlgorithm.RSA4096: 152,
+    KeyAlgorithm.MLDSA44: 128,
+    KeyAlgorithm.MLDSA65: 192,
+    KeyAlgorithm.MLDSA87: 256,
 }
 
 _DISPLAY_NAMES = {
@@ -58,6 +69,9 @@ _DISPLAY_NAMES = {
     KeyAlgorithm.ED25519: "Ed25519",
     KeyAlgorithm.RSA3072: "RSA 3072",
     KeyAlgorithm.RSA4096: "RSA 4096",
+    KeyAlgorithm.MLDSA44: "ML-DSA-44",
+    KeyAlgorithm.MLDSA65: "ML-DSA-65",
+    KeyAlgorithm.MLDSA87: "ML-DSA-87",
 }
 
 _HASHES = {
@@ -67,4 +81,7 @@ _HASHES = {
     KeyAlgorithm.ED25519: None,
     KeyAlgorithm.RSA3072: hashes.SHA256(),
     KeyAlgorithm.RSA4096: hashes.SHA256(),
+    KeyAlgorithm.MLDSA44: None,
+    KeyAlgorithm.MLDSA65: None,
+    KeyAlgorithm.MLDSA87: None,
 }

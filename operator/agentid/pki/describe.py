@@ -46,7 +46,7 @@ _PURPOSE_NAMES: Final = {
     "2.5.29.37.0": "anyExtendedKeyUsage",
 }
 
-# RFC 5758 §3.2, RFC 8410 §3, RFC 8017 appendix C.
+# RFC 5758 §3.2, RFC 8410 §3, RFC 8017 appendix C, RFC 9881 §2.
 _SIGNATURE_NAMES: Final = {
     "1.2.840.10045.4.3.2": "ECDSA with SHA-256",
     "1.2.840.10045.4.3.3": "ECDSA with SHA-384",
@@ -57,6 +57,9 @@ _SIGNATURE_NAMES: Final = {
     "1.2.840.113549.1.1.11": "RSA with SHA-256",
     "1.2.840.113549.1.1.12": "RSA with SHA-384",
     "1.2.840.113549.1.1.13": "RSA with SHA-512",
+    "2.16.840.1.101.3.4.3.17": "ML-DSA-44",
+    "2.16.840.1.101.3.4.3.18": "ML-DSA-65",
+    "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
 from agentid.errors import InputError
 from agentid.pki.algorithm import KeyAlgorithm
@@ -16,6 +16,8 @@ from agentid.pki.weak_rsa import rsa_weakness
 
 __all__ = [
     "MAX_PUBLIC_KEY_BYTES",
+    "MlDsaPrivateKey",
+    "MlDsaPublicKey",
     "PrivateKey",
     "PublicKey",
     "check_public_key",
@@ -27,14 +29,26 @@ __all__ = [
     "verify_signature",
 ]
 
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+MlDsaPrivateKey: TypeAlias = (
+    mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+)
+"""An ML-DSA private key; each size is a class of its own."""
+
+MlDsaPublicKey: TypeAlias = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+"""An ML-DSA public key."""
+
+PrivateKey: TypeAlias = (
+    ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | MlDsaPrivateKey
+)
 """A private key of one of the listed algorithms; its `repr` shows nothing of it."""
 
-PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+PublicKey: TypeAlias = (
+    ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey | MlDsaPublicKey
+)
 """A public key of one of the kinds that can be listed; `check_public_key` says whether it is."""
 
 MAX_PUBLIC_KEY_BYTES: Final = 4096
-"""A SubjectPublicKeyInfo in DER: RSA 4096 takes 550 bytes; ML-DSA-87, the largest to come, 2.6 KiB.
+"""A SubjectPublicKeyInfo in DER: RSA 4096 takes 550 bytes; ML-DSA-87, the largest, 2614.
 A modulus that fills it has 32 kbit, and is refused before anything is computed with it."""
 
 _CURVES: Final[dict[str, tuple[KeyAlgorithm, ec.EllipticCurve]]] = {
@@ -43,32 +57,48 @@ _CURVES: Final[dict[str, tuple[KeyAlgorithm, ec.EllipticCurve]]] = {
     "secp521r1": (KeyAlgorithm.ECDSAP521, ec.SECP521R1()),
 }
 _CURVE_OF: Final = dict(_CURVES.values())
+_ML_DSA_PRIVATE: Final[dict[KeyAlgorithm, type[MlDsaPrivateKey]]] = {
+    KeyAlgorithm.MLDSA44: mldsa.MLDSA44PrivateKey,
+    KeyAlgorithm.MLDSA65: mldsa.MLDSA65PrivateKey,
+    KeyAlgorithm.MLDSA87: mldsa.MLDSA87PrivateKey,
+}
+_OF_ONE_SIZE: Final = (
+    (ed25519.Ed25519PublicKey, KeyAlgorithm.ED25519),
+    (mldsa.MLDSA44PublicKey, KeyAlgorithm.MLDSA44),
+    (mldsa.MLDSA65PublicKey, KeyAlgorithm.MLDSA65),
+    (mldsa.MLDSA87PublicKey, KeyAlgorithm.MLDSA87),
+)
 _RSA_SIZES: Final = {3072: KeyAlgorithm.RSA3072, 4096: KeyAlgorithm.RSA4096}
 
 # FIPS 186-5 §5.1 allows odd exponents above 2^16; all software makes this one, and others only cost
 # the verifier time.
 _RSA_EXPONENT: Final = 65537
 
-_ALLOWED: Final = "ECDSA P-256, P-384 or P-521, Ed25519, RSA 3072 or RSA 4096"
+_ALLOWED: Final = "ECDSA P-256, P-384 or P-521, Ed25519, RSA 3072 or 4096, ML-DSA-44, 65 or 87"
 _PRIVATE_LABELS: Final = frozenset({"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"})
 
 
 def generate(algorithm: KeyAlgorithm) -> PrivateKey:
     """A new private key from the operating system's randomness.
 
-    An elliptic key takes microseconds. An RSA key takes a tenth of a second to a few seconds of
-    CPU: run it in a thread when an event loop waits.
+    An elliptic key takes microseconds, an ML-DSA key some hundreds of them. An RSA key takes a
+    tenth of a second to a few seconds of CPU: run it in a thread when an event loop waits.
     """
     if algorithm is KeyAlgorithm.ED25519:
         return ed25519.Ed25519PrivateKey.generate()
     if curve := _CURVE_OF.get(algorithm):
         return ec.generate_private_key(curve)
+    if lattice := _ML_DSA_PRIVATE.get(algorithm):
+        return lattice.generate()
     bits = 3072 if algorithm is KeyAlgorithm.RSA3072 else 4096
     return rsa.generate_private_key(_RSA_EXPONENT, bits)
 
 
 def to_pkcs8_pem(key: PrivateKey) -> bytes:
-    """The key as unencrypted PKCS#8 in PEM (RFC 5958, RFC 7468 §10). A secret: do not log it."""
+    """The key as unencrypted PKCS#8 in PEM (RFC 5958, RFC 7468 §10). A secret: do not log it.
+
+    Of an ML-DSA key it holds the seed alone, which RFC 9881 §6 recommends.
+    """
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -147,8 +177,6 @@ def check_public_key(key: object, *, what: str = "public key") -> KeyAlgorithm:
         if known := _CURVES.get(key.curve.name):
             return known[0]
         found = f"an elliptic curve key on {key.curve.name}"
-    elif isinstance(key, ed25519.Ed25519PublicKey):
-        return KeyAlgorithm.ED25519
     elif isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
         algorithm = _RSA_SIZES.get(key.key_size)
@@ -161,6 +189,9 @@ def check_public_key(key: object, *, what: str = "public key") -> KeyAlgorithm:
         else:
             return algorithm
     else:
+        for kind, algorithm in _OF_ONE_SIZE:
+            if isinstance(key, kind):
+                return algorithm
         found = f"a key of type {type(key).__name__}"
     msg = f"{what}: found {found}; use one of {_ALLOWED}"
     raise InputError(msg)
@@ -175,7 +206,10 @@ def verify_signature(
         InputError: The signature is not one of this key over this data.
     """
     try:
-        if isinstance(key, ed25519.Ed25519PublicKey):
+        if (
+            isinstance(key, ed25519.Ed25519PublicKey | MlDsaPublicKey)
+            and algorithm.signature_hash is None
+        ):
             key.verify(signature, data)
         elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm.signature_hash:
             key.verify(signature, data, ec.ECDSA(algorithm.signature_hash))

@@ -32,7 +32,7 @@ _MAX_ATTRIBUTE_CHARACTERS: Final = 64  # RFC 5280 appendix A.1: ub-common-name, 
 _UTF8_STRING: Final = b"\x0c"
 _IA5_STRING: Final = b"\x16"
 
-# RFC 5758 §3.2, RFC 8410 §3, RFC 4055 §5: each AlgorithmIdentifier as a whole.
+# RFC 5758 §3.2, RFC 8410 §3, RFC 4055 §5, RFC 9881 §2: each AlgorithmIdentifier as a whole.
 _SIGNATURE_ALGORITHMS: Final[Mapping[KeyAlgorithm, bytes]] = {
     KeyAlgorithm.ECDSAP256: bytes.fromhex("300a06082a8648ce3d040302"),
     KeyAlgorithm.ECDSAP384: bytes.fromhex("300a06082a8648ce3d040303"),
@@ -40,6 +40,9 @@ _SIGNATURE_ALGORITHMS: Final[Mapping[KeyAlgorithm, bytes]] = {
     KeyAlgorithm.ED25519: bytes.fromhex("300506032b6570"),
     KeyAlgorithm.RSA3072: bytes.fromhex("300d06092a864886f70d01010b0500"),
     KeyAlgorithm.RSA4096: bytes.fromhex("300d06092a864886f70d01010b0500"),
+    KeyAlgorithm.MLDSA44: bytes.fromhex("300b0609608648016503040311"),
+    KeyAlgorithm.MLDSA65: bytes.fromhex("300b0609608648016503040312"),
+    KeyAlgorithm.MLDSA87: bytes.fromhex("300b0609608648016503040313"),
 }
 
 # Which extensions a leaf has, and whether each is critical. Three more depend on the profile.

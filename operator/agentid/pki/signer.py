@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from agentid.errors import InternalError
-from agentid.pki.keys import PrivateKey, check_public_key
+from agentid.pki.keys import MlDsaPrivateKey, PrivateKey, check_public_key
 
 if TYPE_CHECKING:
     from agentid.pki.algorithm import KeyAlgorithm
@@ -30,7 +30,8 @@ class Signer(Protocol):
         """The signature over the data as it stands in a certificate.
 
         For ECDSA that is a DER `Ecdsa-Sig-Value` (RFC 3279 §2.2.3), with the hash of
-        `KeyAlgorithm.signature_hash`; for RSA it is PKCS #1 v1.5. The caller verifies it.
+        `KeyAlgorithm.signature_hash`; for RSA it is PKCS #1 v1.5; for ML-DSA it is pure, with an
+        empty context (RFC 9881 §4). The caller verifies it.
 
         Raises:
             UnavailableError: The key is away just now.
@@ -60,14 +61,15 @@ class LocalSigner:
     def sign(self, data: bytes) -> bytes:
         """The signature over the data; never unavailable."""
         key, digest = self._key, self._algorithm.signature_hash
-        if isinstance(key, ed25519.Ed25519PrivateKey):
-            return key.sign(data)
         if digest is None:
-            msg = f"{self._algorithm} names no hash to sign with"
-            raise InternalError(msg)
-        if isinstance(key, ec.EllipticCurvePrivateKey):
+            if isinstance(key, ed25519.Ed25519PrivateKey | MlDsaPrivateKey):
+                return key.sign(data)
+        elif isinstance(key, ec.EllipticCurvePrivateKey):
             return key.sign(data, ec.ECDSA(digest))
-        return key.sign(data, padding.PKCS1v15(), digest)
+        elif isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(data, padding.PKCS1v15(), digest)
+        msg = f"a {type(key).__name__} does not sign as {self._algorithm}"
+        raise InternalError(msg)
 
     def __repr__(self) -> str:
         """The algorithm only."""

@@ -13,7 +13,7 @@ from hashlib import sha512
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from agentid.errors import UnavailableError
 from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
@@ -49,6 +49,11 @@ _CURVES: Final = {
     KeyAlgorithm.ECDSAP256: ec.SECP256R1(),
     KeyAlgorithm.ECDSAP384: ec.SECP384R1(),
     KeyAlgorithm.ECDSAP521: ec.SECP521R1(),
+}
+_ML_DSA: Final[dict[KeyAlgorithm, Callable[[bytes], PrivateKey]]] = {
+    KeyAlgorithm.MLDSA44: mldsa.MLDSA44PrivateKey.from_seed_bytes,
+    KeyAlgorithm.MLDSA65: mldsa.MLDSA65PrivateKey.from_seed_bytes,
+    KeyAlgorithm.MLDSA87: mldsa.MLDSA87PrivateKey.from_seed_bytes,
 }
 
 
@@ -171,6 +176,8 @@ class ThrowawayCA:
             # Not uniform, but inside the order of the smallest curve.
             number = int.from_bytes(self._derive(label)[:31])
             return ec.derive_private_key(number, curve)
+        if lattice := _ML_DSA.get(chosen):
+            return lattice(self._derive(label)[:32])
         return generate(chosen)
 
     def spiffe_id(self, name: str = "invoice-reader", namespace: str = "finance") -> SpiffeId:
