@@ -5,7 +5,8 @@ AgentIdError
 ├── InputError               bytes or text from outside are not what they claim to be
 │   ├── SpecError            a resource does not parse; carries every violation found
 │   ├── AuthorityError       stored authorities cannot be used; carries every fault found
-│   └── LedgerCorruptError   a ledger segment is not what its writer wrote
+│   ├── LedgerCorruptError   a ledger segment is not what its writer wrote
+│   └── UnknownVersionError  it is well-formed as far as its version; a newer agentid wrote it
 ├── IssuanceDeniedError      the issuer understood the request and refuses it
 ├── UnavailableError         something we depend on is away or throttles us; carries retry_after
 ├── ApiError                 the API server answered a request with an error
@@ -47,6 +48,7 @@ __all__ = [
     "PreconditionError",
     "SpecError",
     "UnavailableError",
+    "UnknownVersionError",
     "WatchExpiredError",
 ]
 
@@ -85,6 +87,10 @@ class AuthorityError(InputError):
 
 class LedgerCorruptError(InputError):
     """A ledger segment is not what its writer wrote; the message names object, line and fault."""
+
+
+class UnknownVersionError(InputError):
+    """The bytes are of a version that this program does not know, so they grant nothing here."""
 
 
 class IssuanceDeniedError(AgentIdError):

@@ -13,9 +13,13 @@ from agentid.errors import InputError
 from agentid.pki.boundary import LIBRARY_ERRORS
 
 __all__ = [
+    "AgentAuthorization",
     "AttributeTypeAndValue",
     "AuthorityKeyIdentifier",
+    "AuthorizedSchedule",
+    "AuthorizedWindow",
     "BasicConstraints",
+    "Elements",
     "Extension",
     "GeneralNames",
     "KeyPurposeIds",
@@ -127,6 +131,38 @@ class PolicyInformation:
     qualifiers: list[PolicyQualifierInfo] | None
 
 
+@asn1.sequence
+class AuthorizedWindow:
+    """`Window` (module AgentIdAuthorization, `docs/reference/agentid-authorization.asn1`)."""
+
+    start: int
+    end: int
+
+
+@asn1.sequence
+class AuthorizedSchedule:
+    """`Schedule` (the same module)."""
+
+    time_zone: str
+    windows: list[AuthorizedWindow]
+
+
+@asn1.sequence
+class AgentAuthorization:
+    """`AgentAuthorization` (the same module)."""
+
+    version: int
+    agent_class: str
+    tier: int
+    policy_hash: bytes
+    sponsor: Annotated[str | None, asn1.Implicit(0)]
+    systems: Annotated[list[str] | None, asn1.Implicit(1)]
+    operations: Annotated[list[str] | None, asn1.Implicit(2)]
+    schedule: Annotated[AuthorizedSchedule | None, asn1.Implicit(3)]
+    compliance: Annotated[list[str] | None, asn1.Implicit(4)]
+    policy_uri: Annotated[asn1.IA5String | None, asn1.Implicit(5)]
+
+
 # The library decodes a SEQUENCE OF only inside a SEQUENCE: each of these holds one, and
 # `decode_list` puts a bare one inside.
 
@@ -139,6 +175,13 @@ class _Wrapped:
 @asn1.sequence
 class GeneralNames:
     """`GeneralNames` (RFC 5280 §4.2.1.6); the tag of each TLV says its kind."""
+
+    items: list[asn1.TLV]
+
+
+@asn1.sequence
+class Elements:
+    """A SEQUENCE whose elements are looked at one by one."""
 
     items: list[asn1.TLV]
 
