@@ -53,7 +53,7 @@ def patient(clock: ManualClock) -> Patient:
 class Reflection:
     """A reflection and what it has yielded, as short words."""
 
-    def __init__(self, client: Client, clock: Patient) -> None:
+    def __init__(self, client: Client, clock: Patient, *, tell_current: bool = False) -> None:
         self.outages: list[tuple[AgentIdError, float]] = []
         self.changes: AsyncGenerator[Change, None] = reflect(
             client,
@@ -61,6 +61,7 @@ class Reflection:
             "finance",
             clock=clock,
             random=random.Random(1).random,
+            tell_current=tell_current,
             on_outage=lambda error, wait: self.outages.append((error, wait)),
         )
 
@@ -78,10 +79,12 @@ class Reflection:
 
 
 @asynccontextmanager
-async def reflection(server: FakeApiServer, clock: Patient) -> AsyncIterator[Reflection]:
+async def reflection(
+    server: FakeApiServer, clock: Patient, *, tell_current: bool = False
+) -> AsyncIterator[Reflection]:
     """Reflect the ConfigMaps of a server."""
     async with server.client() as client:
-        found = Reflection(client, clock)
+        found = Reflection(client, clock, tell_current=tell_current)
         async with aclosing(found.changes):
             yield found
 
@@ -106,6 +109,22 @@ async def test_nothing_there_is_known_at_once(patient: Patient) -> None:
     """An empty kind is synced as any other."""
     async with FakeApiServer() as server, reflection(server, patient) as seen:
         assert await seen.until_synced() == []
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["not-asked", "asked"])
+async def test_that_nothing_else_has_happened_is_told_to_who_asks(
+    patient: Patient, *, asked: bool
+) -> None:
+    """A bookmark comes after all that happened before it, and moves on where a watch goes on."""
+    async with FakeApiServer() as server:
+        async with reflection(server, patient, tell_current=asked) as seen:
+            await seen.until_synced()
+            put(server, "a")
+            server.bookmark()
+            server.cut()
+            put(server, "b")
+            words = [await seen.next() for _ in range(2 + asked)]
+        assert words == ["Added a", *(["Current"] if asked else []), "Added b"]
 
 
 @pytest.mark.parametrize("abort", [False, True], ids=["ended", "broken-off"])

@@ -82,11 +82,13 @@ async def test_config_maps_for_the_ledger(clock: ManualClock) -> None:
             await store.create_config_map("agentid-system", manifest)
         assert await store.get_config_map("agentid-system", "a") == stored
         assert [item async for item in store.list_config_maps("agentid-system", "l=1")] == [stored]
-        changes = store.follow_config_maps("agentid-system", "l=1")
+        changes = store.follow_config_maps("agentid-system", "l=1", tell_current=True)
         seen = [await anext(changes), await anext(changes)]
+        server.bookmark()
+        seen.append(await anext(changes))
         await store.delete_config_map("agentid-system", "a")
         seen.append(await anext(changes))
-        assert [str(change.type) for change in seen] == ["Added", "Synced", "Deleted"]
+        assert [str(change.type) for change in seen] == ["Added", "Synced", "Current", "Deleted"]
         async with aclosing(changes):  # type: ignore[type-var]
             pass
         with pytest.raises(NotFoundError, match="configmaps agentid-system/a"):

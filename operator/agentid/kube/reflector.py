@@ -42,6 +42,8 @@ class ChangeType(StrEnum):
     DELETED = "Deleted"
     SYNCED = "Synced"
     """Everything there is was reported; comes after each list, the first and any later one."""
+    CURRENT = "Current"
+    """Nothing has changed that was not reported. The API server says so about once a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ class Change:
 
     Attributes:
         type: What happened.
-        key: Which object; None when SYNCED.
+        key: Which object; None when SYNCED or CURRENT.
         object: The object after it. When DELETED: the object before it, or, when its deletion was
             found by listing again, nothing but `metadata.namespace`, `name` and `uid`. Empty when
-            SYNCED.
+            SYNCED or CURRENT.
     """
 
     type: ChangeType
@@ -75,6 +77,7 @@ async def reflect(
     clock: Clock,
     random: Callable[[], float],
     selector: Selector = EVERYTHING,
+    tell_current: bool = False,
     on_outage: Callable[[AgentIdError, float], None] | None = None,
 ) -> AsyncGenerator[Change, None]:
     """Yield all objects as ADDED, then SYNCED, then every change; without end.
@@ -91,6 +94,7 @@ async def reflect(
         clock: For waits.
         random: A number in [0, 1) at each call.
         selector: Which objects; one that stops matching shows as DELETED.
+        tell_current: Whether to yield CURRENT.
         on_outage: Told about every failure, and the seconds until the next try.
 
     Raises:
@@ -98,7 +102,7 @@ async def reflect(
             like others, since an API server that has just started knows no RBAC yet.
         NotFoundError: There is no such kind; likewise.
     """
-    reflection = _Reflection(client, resource, namespace, selector)
+    reflection = _Reflection(client, resource, namespace, selector, tell_current=tell_current)
     waits = Backoff(ceiling=_LONGEST_WAIT)
     failures = 0
     while True:
@@ -127,12 +131,19 @@ async def reflect(
 
 class _Reflection:
     def __init__(
-        self, client: Client, resource: Resource, namespace: str | None, selector: Selector
+        self,
+        client: Client,
+        resource: Resource,
+        namespace: str | None,
+        selector: Selector,
+        *,
+        tell_current: bool,
     ) -> None:
         self._client = client
         self._resource = resource
         self._namespace = namespace
         self._selector = selector
+        self._tell_current = tell_current
         self._known: dict[ObjectKey, _Known] = {}
         self._version = ""
         self.synced = False
@@ -155,6 +166,8 @@ class _Reflection:
                     if event.type is not EventType.BOOKMARK:
                         for change in self._learn(event.type, event.object):
                             yield change
+                    elif self._tell_current:
+                        yield Change(ChangeType.CURRENT, None, {})
                     self._version = resource_version_of(event.object) or self._version
         except WatchExpiredError:
             self._version = ""

@@ -63,9 +63,15 @@ class ConfigMaps:
         await self._client.delete(CONFIG_MAPS, name, namespace)
 
     async def follow_config_maps(
-        self, namespace: str, selector: str
+        self, namespace: str, selector: str, *, tell_current: bool = False
     ) -> AsyncGenerator[Change, None]:
-        """Yield all that are selected, SYNCED, then every change; without end."""
+        """Yield all that are selected, SYNCED, then every change; without end.
+
+        Args:
+            namespace: Where.
+            selector: A label selector.
+            tell_current: Whether to yield CURRENT as well.
+        """
         changes = reflect(
             self._client,
             CONFIG_MAPS,
@@ -73,6 +79,7 @@ class ConfigMaps:
             clock=self._clock,
             random=self._random,
             selector=Selector(labels=selector),
+            tell_current=tell_current,
             on_outage=self._on_outage,
         )
         async with aclosing(changes):

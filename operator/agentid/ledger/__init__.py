@@ -10,7 +10,7 @@ from __future__ import annotations
 from agentid.ledger.committer import CommitLimits
 from agentid.ledger.compactor import Archive, Compaction
 from agentid.ledger.intake import Durable
-from agentid.ledger.ledger import Ledger, LedgerObserver, LedgerStats
+from agentid.ledger.ledger import Ledger, LedgerObserver
 from agentid.ledger.naming import new_writer
 from agentid.ledger.records import Issued, Record, Revoked
 from agentid.ledger.state import Entry, LedgerState
@@ -18,10 +18,12 @@ from agentid.ledger.store import (
     CreateOutcome,
     SegmentEvent,
     SegmentEventType,
+    SegmentSource,
     SegmentStore,
     StoredSegment,
 )
 from agentid.ledger.verify import Alarm, AlarmKind, VerifyReport, verify_segments
+from agentid.ledger.view import LedgerStats, LedgerView
 
 __all__ = [
     "Alarm",
@@ -37,10 +39,12 @@ __all__ = [
     "LedgerObserver",
     "LedgerState",
     "LedgerStats",
+    "LedgerView",
     "Record",
     "Revoked",
     "SegmentEvent",
     "SegmentEventType",
+    "SegmentSource",
     "SegmentStore",
     "StoredSegment",
     "VerifyReport",

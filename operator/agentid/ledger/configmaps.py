@@ -46,11 +46,11 @@ class ConfigMapChange(Protocol):
 
     @property
     def type(self) -> str:
-        """`Added`, `Modified`, `Deleted`, or `Synced` once everything was reported."""
+        """`Added`, `Modified`, `Deleted`, `Synced` once everything was reported, or `Current`."""
 
     @property
     def object(self) -> Mapping[str, object]:
-        """The object; of a deleted one perhaps only `metadata.name`, of SYNCED nothing."""
+        """The object; of a deleted one perhaps only `metadata.name`, else nothing."""
 
 
 class ConfigMapClient(Protocol):
@@ -72,8 +72,10 @@ class ConfigMapClient(Protocol):
     async def delete_config_map(self, namespace: str, name: str) -> None:
         """Delete one; NotFoundError if there is none."""
 
-    def follow_config_maps(self, namespace: str, selector: str) -> AsyncIterator[ConfigMapChange]:
-        """Yield all that are selected, SYNCED, then every change; without end."""
+    def follow_config_maps(
+        self, namespace: str, selector: str, *, tell_current: bool = False
+    ) -> AsyncIterator[ConfigMapChange]:
+        """Yield all that are selected, Synced, then every change and Current; without end."""
 
 
 class ConfigMapSegments:
@@ -119,12 +121,13 @@ class ConfigMapSegments:
 
     async def follow(self) -> AsyncIterator[SegmentEvent]:
         """Yield all segments, SYNCED, then every change; without end."""
-        async for change in self._client.follow_config_maps(self._namespace, SELECTOR):
+        changes = self._client.follow_config_maps(self._namespace, SELECTOR, tell_current=True)
+        async for change in changes:
             kind = _EVENTS.get(str(change.type))
             if kind is None:
                 message = f"configmaps: a change of the unknown type {change.type}"
                 raise InternalError(message)
-            if kind is SegmentEventType.SYNCED:
+            if kind in {SegmentEventType.SYNCED, SegmentEventType.CURRENT}:
                 yield SegmentEvent(kind)
             else:
                 yield SegmentEvent(kind, segment_of(change.object))
@@ -135,6 +138,7 @@ _EVENTS: Final = {
     "Modified": SegmentEventType.PRESENT,
     "Deleted": SegmentEventType.GONE,
     "Synced": SegmentEventType.SYNCED,
+    "Current": SegmentEventType.CURRENT,
 }
 
 

@@ -3,70 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from agentid.errors import InputError, InternalError, UnavailableError
-from agentid.ledger.alarms import AlarmBook
+from agentid.errors import InputError, UnavailableError
 from agentid.ledger.committer import Commit, CommitLimits, Committer
 from agentid.ledger.compactor import Archive, Compaction, Compactor, discard
-from agentid.ledger.intake import Intake
 from agentid.ledger.naming import check_writer
 from agentid.ledger.records import Revoked
-from agentid.ledger.store import SegmentEventType, StoredSegment
-from agentid.ledger.verify import Alarm, AlarmKind, VerifyReport
+from agentid.ledger.verify import Alarm, AlarmKind
+from agentid.ledger.view import LedgerStats, LedgerView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
+    from collections.abc import Coroutine
 
     from agentid.clock import Clock
-    from agentid.ledger.intake import Listener
     from agentid.ledger.records import Record
     from agentid.ledger.segment import Head
-    from agentid.ledger.state import LedgerState
     from agentid.ledger.store import SegmentStore
 
 __all__ = ["Ledger", "LedgerObserver", "LedgerStats"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_TICK: Final = 1.0
-"""Seconds between two looks at waiting callers, and at suspicions."""
-
-_EXPIRY_TICKS: Final = 60
-"""Ticks between two looks for entries that have expired; each looks at every entry."""
-
+_FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
 """Seconds between two attempts to mend, at most; the namespace itself may be going away."""
 
 _HEADS_PER_COMMIT: Final = 32
 """Changed heads that one ordinary segment witnesses; the rest wait for the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerStats:
-    """How large the ledger is; cheap enough for every scrape.
-
-    Attributes:
-        segments: Objects.
-        bytes: Of all objects.
-        entries: Certificates on record.
-        revoked: Revocations on record.
-        identities: With a certificate on record.
-        chains: Writers that are spoken of.
-        waiting: Records that are not durable yet.
-    """
-
-    segments: int
-    bytes: int
-    entries: int
-    revoked: int
-    identities: int
-    chains: int
-    waiting: int
 
 
 class LedgerObserver(Protocol):
@@ -87,8 +54,8 @@ class _Silence:
         """Ignore it."""
 
 
-class Ledger:
-    """Reads everything at start, follows what others write, and appends to a chain of its own.
+class Ledger(LedgerView):
+    """A view that also appends, to a chain of its own, and mends what others damaged.
 
     `state` is fed from durable segments only: those of this process as soon as they are stored,
     those of others as soon as the backend reports them.
@@ -121,11 +88,8 @@ class Ledger:
             InputError: The writer could not be part of a name.
         """
         check_writer(writer)
-        self._store = store
-        self._clock = clock
         self._observer: LedgerObserver = observer or _Silence()
-        self._alarms = AlarmBook(self._observer.alarmed)
-        self._intake = Intake(clock, self._alarms)
+        super().__init__(store, clock=clock, on_alarm=self._observer.alarmed)
         self._limits = limits or CommitLimits()
         self._committer = Committer(
             store,
@@ -139,46 +103,9 @@ class Ledger:
         self._compactor = Compactor(store, self._intake, self._committer)
         self._compacting = asyncio.Lock()
         self._witnessed: dict[str, int] = {}
-        self._synced = asyncio.Event()
         self._to_mend = asyncio.Event()
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     # Life
-
-    async def start(self) -> None:
-        """Read and verify all segments, and begin to follow and to commit.
-
-        Returns once `state` holds everything that was durable at some moment after the call.
-
-        Raises:
-            AgentIdError: The backend refuses to be read; outages are waited out.
-        """
-        self._tasks = (
-            asyncio.create_task(self._committer.run(), name="ledger-committer"),
-            asyncio.create_task(self._follow(), name="ledger-follower"),
-            asyncio.create_task(self._keep_house(), name="ledger-housekeeping"),
-            asyncio.create_task(self._mend(), name="ledger-mending"),
-        )
-        ready = asyncio.create_task(self._synced.wait(), name="ledger-start")
-        try:
-            await asyncio.wait((ready, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if not self._synced.is_set():
-            await self.abandon()
-            await self.join()
-
-    async def join(self) -> None:
-        """Return once closed; raise as soon as a part of the ledger has failed.
-
-        To be awaited by who runs the process: a ledger that has failed neither records nor follows.
-        """
-        if not self._tasks:
-            return
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
 
     async def close(self) -> None:
         """Commit what waits, for `CommitLimits.drain` seconds at most, and stop.
@@ -189,16 +116,14 @@ class Ledger:
             return
         self._committer.close()
         drained = asyncio.create_task(self._clock.sleep(self._limits.drain), name="ledger-drain")
-        await asyncio.wait((self._tasks[0], drained), return_when=asyncio.FIRST_COMPLETED)
+        committing = self._tasks["committer"]
+        await asyncio.wait((committing, drained), return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
         await self.abandon()
 
     async def abandon(self) -> None:
         """Stop at once. What waits is not recorded, and callers that wait get UnavailableError."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await super().abandon()
 
     # Recording
 
@@ -235,19 +160,6 @@ class Ledger:
                 raise InputError(msg)
         await self._committer.append(records)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Be told about all records that become durable from now on, in order.
-
-        When the listener is called, `state` holds the records already. It must not block; if it
-        raises, that is logged, and neither the ledger nor other listeners are affected.
-
-        Returns:
-            A function that ends the subscription.
-        """
-        listeners = self._intake.listeners
-        listeners.append(listener)
-        return lambda: listeners.remove(listener)
-
     async def compact(self, archive: Archive = discard) -> Compaction:
         """Do one round of compaction; again while it `did_something`.
 
@@ -267,41 +179,28 @@ class Ledger:
     # Looking
 
     @property
-    def state(self) -> LedgerState:
-        """What is on record."""
-        return self._intake.state
-
-    @property
     def writer(self) -> str:
         """The writer of the chain that this process appends to."""
         return self._committer.writer
 
-    @property
-    def alarms(self) -> tuple[Alarm, ...]:
-        """What a person has to look at, sorted; empty if all is well."""
-        return tuple(self._alarms)
-
-    def verify(self) -> VerifyReport:
-        """Verify all segments as this process knows them, now."""
-        return self._intake.catalogue.verify()
-
     def stats(self) -> LedgerStats:
         """How large the ledger is."""
-        return LedgerStats(
-            segments=len(self._intake.catalogue),
-            bytes=self._intake.catalogue.bytes,
-            entries=self.state.count,
-            revoked=self.state.revoked_count,
-            identities=self.state.identity_count,
-            chains=self._intake.catalogue.chains,
-            waiting=self._committer.waiting,
-        )
-
-    def trusted_now(self) -> datetime | None:
-        """The time that it certainly is, None while unknown; see `TrustedTime`."""
-        return self._intake.trusted.now()
+        return replace(super().stats(), waiting=self._committer.waiting)
 
     # Inside
+
+    def _parts(self) -> dict[str, Coroutine[object, object, None]]:
+        return {
+            "committer": self._committer.run(),
+            **super()._parts(),
+            "mending": self._mend(),
+        }
+
+    def _checked(self) -> None:
+        self._to_mend.set()
+
+    def _tick(self) -> None:
+        self._committer.expire()
 
     def _own_durable(self, commit: Commit) -> None:
         segment = commit.segment
@@ -328,41 +227,9 @@ class Ledger:
         )
         self._alarms.add(Alarm(AlarmKind.WRITER_SHARED, name, detail))
 
-    async def _follow(self) -> None:
-        async for event in self._store.follow():
-            match event.type, event.segment:
-                case SegmentEventType.SYNCED, _:
-                    self._check()
-                    self._synced.set()
-                case SegmentEventType.PRESENT, StoredSegment() as stored:
-                    self._intake.present(stored, just_now=self._synced.is_set())
-                    await asyncio.sleep(0)  # a large segment takes milliseconds
-                case SegmentEventType.GONE, StoredSegment() as stored:
-                    self._intake.gone(stored.name)
-                case _:
-                    message = f"the ledger's backend reports {event.type} of nothing"
-                    raise InternalError(message)
-        message = "the ledger's backend has stopped to report"
-        raise InternalError(message)
-
-    def _check(self) -> None:
-        self._intake.check()
-        self._to_mend.set()
-
-    async def _keep_house(self) -> None:
-        ticks = 0
-        while True:
-            await self._clock.sleep(_TICK)
-            ticks += 1
-            self._committer.expire()
-            if self._intake.check_if_suspicious():
-                self._to_mend.set()
-            if ticks % _EXPIRY_TICKS == 0:
-                self._intake.expire()
-
     async def _mend(self) -> None:
         """Record anew what no sound segment holds any more."""
-        wait = _TICK
+        wait = _FIRST_RETRY
         while True:
             await self._to_mend.wait()
             self._to_mend.clear()
@@ -375,7 +242,7 @@ class Ledger:
                 wait = min(2 * wait, _LAST_RETRY)
                 self._to_mend.set()
                 continue
-            wait = _TICK
+            wait = _FIRST_RETRY
             self._intake.mended(lost)
             if records:
                 _log.info("ledger_mended", records=len(records))

@@ -22,6 +22,7 @@ __all__ = [
     "CreateOutcome",
     "SegmentEvent",
     "SegmentEventType",
+    "SegmentSource",
     "SegmentStore",
     "StoredSegment",
 ]
@@ -74,6 +75,9 @@ class SegmentEventType(StrEnum):
     SYNCED = "Synced"
     """Everything that there is was reported; comes once at first, and again after an interruption
     that made the backend look at everything anew."""
+    CURRENT = "Current"
+    """Nothing has changed that was not reported. Comes every minute or two while all is well; that
+    it does not come is how a follower knows that what it knows grows old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,34 @@ class SegmentEvent:
 
     Attributes:
         type: What happened.
-        segment: To what; None when SYNCED.
+        segment: To what; None when SYNCED or CURRENT.
     """
 
     type: SegmentEventType
     segment: StoredSegment | None = None
 
 
-class SegmentStore(Protocol):
+class SegmentSource(Protocol):
+    """A backend as far as it is read. Raises what a `SegmentStore` raises."""
+
+    async def read(self, name: str) -> StoredSegment | None:
+        """Return an object as it is now, None if there is none."""
+        ...
+
+    def list(self) -> AsyncIterator[StoredSegment]:
+        """Yield all segments as of one moment."""
+        ...
+
+    def follow(self) -> AsyncIterator[SegmentEvent]:
+        """Yield everything there is, then SYNCED, then every change and CURRENT; without end.
+
+        The changes come in one order, which is the same for all who follow. Outages are waited
+        out in here.
+        """
+        ...
+
+
+class SegmentStore(SegmentSource, Protocol):
     """A backend.
 
     Every method raises `UnavailableError` when the backend is away or did not answer; whether a
@@ -101,22 +125,6 @@ class SegmentStore(Protocol):
         """Store an object durably, unless there is one of this name."""
         ...
 
-    async def read(self, name: str) -> StoredSegment | None:
-        """Return an object as it is now, None if there is none."""
-        ...
-
-    def list(self) -> AsyncIterator[StoredSegment]:
-        """Yield all segments as of one moment."""
-        ...
-
     async def delete(self, name: str) -> None:
         """Delete an object; that it is gone already is no error."""
-        ...
-
-    def follow(self) -> AsyncIterator[SegmentEvent]:
-        """Yield everything there is, then SYNCED, then every change; without end.
-
-        The changes come in one order, which is the same for all who follow. Outages are waited
-        out in here.
-        """
         ...

@@ -69,7 +69,7 @@ class FakeApiServer:
 
     To be used as an asynchronous context manager, on a free port of the loopback. Switches to fail:
     `answers` (what the next requests get instead), `expire` (forget the past), `cut` (end all
-    watches, or break them off).
+    watches, or break them off). `bookmark` tells watches that nothing else has happened.
 
     Attributes:
         url: Where it serves, while it does.
@@ -156,6 +156,13 @@ class FakeApiServer:
         """End all watches, as a time-out does, or break them off."""
         self._cut += 1
         self._abort = abort
+        self._changed.set()
+
+    def bookmark(self) -> None:
+        """Tell all watches that nothing else has happened."""
+        self._version += 1
+        body: Json = {"metadata": {"resourceVersion": str(self._version)}}
+        self._events.append((self._version, "BOOKMARK", body))
         self._changed.set()
 
     def put(self, path: str, body: Mapping[str, object]) -> Json:
@@ -276,7 +283,7 @@ class FakeApiServer:
         while cut == self._cut:
             self._changed.clear()
             for number, event, body in list(self._events):
-                if number > version and _is_in(_path_of(body, path), path):
+                if number > version and (event == "BOOKMARK" or _is_in(_path_of(body, path), path)):
                     await _send(response, event, body)
             version = max(version, self._version)
             await self._changed.wait()

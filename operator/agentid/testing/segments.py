@@ -20,7 +20,7 @@ from agentid.ledger.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 __all__ = ["Fault", "MemorySegments", "check_segment_store"]
 
@@ -44,6 +44,8 @@ class MemorySegments:
         away: While set, every operation fails before it does anything.
         gate: Awaited before each write with its verb and name; a test may hold it there, or raise.
         refusal: Raised by the next writes instead of an outage.
+        fall_silent, speak: Whoever follows hears nothing in between, and everything afterwards.
+        say_current: Whoever follows hears that nothing else has happened.
 
     What was done is in `calls` as (verb, name).
     """
@@ -59,6 +61,8 @@ class MemorySegments:
         self._log: list[SegmentEvent] = []
         self._changed = asyncio.Condition()
         self._late: list[Callable[[], bool]] = []
+        self._silent = False
+        self._looks = 0
 
     async def create(self, name: str, data: bytes, labels: Mapping[str, str]) -> CreateOutcome:
         """Store an object unless there is one of this name."""
@@ -101,18 +105,47 @@ class MemorySegments:
 
     async def follow(self) -> AsyncIterator[SegmentEvent]:
         """Yield everything, SYNCED, then every change."""
-        position = len(self._log)
-        for stored in sorted(self.objects.values(), key=lambda stored: stored.name):
-            yield SegmentEvent(SegmentEventType.PRESENT, stored)
-        yield SegmentEvent(SegmentEventType.SYNCED)
+        known: dict[str, StoredSegment] = {}
+        position, looks = 0, -1
         while True:
-            while position < len(self._log):
+            while not self._silent and (looks < self._looks or position < len(self._log)):
+                if looks < self._looks:
+                    position, looks = len(self._log), self._looks
+                    for event in self._look(known):
+                        yield event
+                    continue
                 event = self._log[position]
                 position += 1
+                if event.segment is not None:
+                    known[event.segment.name] = event.segment
+                    if event.type is SegmentEventType.GONE:
+                        del known[event.segment.name]
                 yield event
             async with self._changed:
-                if position == len(self._log):
+                if self._silent or (looks == self._looks and position == len(self._log)):
                     await self._changed.wait()
+
+    # How the backend is to those who follow
+
+    def fall_silent(self) -> None:
+        """Report nothing from now on."""
+        self._silent = True
+
+    async def speak(self, *, anew: bool = False) -> None:
+        """Report again, first what happened meanwhile.
+
+        Args:
+            anew: It is forgotten what happened: everything is looked at anew, and what differs is
+                reported, with another SYNCED.
+        """
+        self._silent = False
+        self._looks += anew
+        await self._announce()
+
+    async def say_current(self) -> None:
+        """Report that nothing else has happened."""
+        self._log.append(SegmentEvent(SegmentEventType.CURRENT))
+        await self._announce()
 
     # What an administrator does behind the ledger's back
 
@@ -128,6 +161,16 @@ class MemorySegments:
         await self._announce()
 
     # Inside
+
+    def _look(self, known: dict[str, StoredSegment]) -> Iterator[SegmentEvent]:
+        now = dict(sorted(self.objects.items()))
+        for name in known.keys() - now.keys():
+            yield SegmentEvent(SegmentEventType.GONE, known.pop(name))
+        for name, stored in now.items():
+            if known.get(name) != stored:
+                known[name] = stored
+                yield SegmentEvent(SegmentEventType.PRESENT, stored)
+        yield SegmentEvent(SegmentEventType.SYNCED)
 
     async def _write(self, verb: str, name: str, apply: Callable[[], bool]) -> bool:
         self.calls.append((verb, name))
