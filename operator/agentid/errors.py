@@ -7,6 +7,7 @@ AgentIdError
 │   ├── AuthorityError       stored authorities cannot be used; carries every fault found
 │   ├── LedgerCorruptError   a ledger segment is not what its writer wrote
 │   └── UnknownVersionError  it is well-formed as far as its version; a newer agentid wrote it
+├── VerificationError        a certificate, or what it is asked for, is refused; carries the reason
 ├── IssuanceDeniedError      the issuer understood the request and refuses it
 ├── UnavailableError         something we depend on is away or throttles us; carries retry_after
 ├── ApiError                 the API server answered a request with an error
@@ -26,6 +27,7 @@ person who reads it: what object and field, what was found, what is allowed, wha
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ __all__ = [
     "SpecError",
     "UnavailableError",
     "UnknownVersionError",
+    "VerificationError",
+    "VerificationReason",
     "WatchExpiredError",
 ]
 
@@ -91,6 +95,94 @@ class LedgerCorruptError(InputError):
 
 class UnknownVersionError(InputError):
     """The bytes are of a version that this program does not know, so they grant nothing here."""
+
+
+class VerificationReason(StrEnum):
+    """Why a verifier refuses; a closed list, in the order of the steps of verification."""
+
+    MALFORMED = "Malformed"
+    """The chain does not parse, is empty or too long, or breaks a rule of syntax."""
+
+    NOT_A_LEAF = "NotALeaf"
+    """The first certificate is that of an authority."""
+
+    NOT_AN_SVID = "NotAnSvid"
+    """A certificate breaks a rule of the X509-SVID standard, such as exactly one URI SAN."""
+
+    UNTRUSTED_DOMAIN = "UntrustedDomain"
+    """The verifier has no bundle of the trust domain that the leaf claims."""
+
+    UNTRUSTED_ROOT = "UntrustedRoot"
+    """No authority in the bundle of that trust domain is the issuer of the chain."""
+
+    BROKEN_CHAIN = "BrokenChain"
+    """A certificate of the chain does not name the next one as its issuer."""
+
+    BAD_SIGNATURE = "BadSignature"
+    """A signature does not verify under the key of the next certificate."""
+
+    WEAK_KEY = "WeakKey"
+    """A key, or the hash of a signature, is weaker than the verifier accepts."""
+
+    NOT_AN_AUTHORITY = "NotAnAuthority"
+    """A certificate above the leaf may not sign certificates."""
+
+    PATH_TOO_LONG = "PathTooLong"
+    """More authorities stand between an authority and the leaf than its path length allows."""
+
+    NAME_CONSTRAINT = "NameConstraint"
+    """A name lies outside what an authority above may sign for."""
+
+    WRONG_PURPOSE = "WrongPurpose"
+    """An authority may not sign for the purpose that is asked for."""
+
+    CERTIFICATE_POLICY = "CertificatePolicy"
+    """An authority requires a certificate policy, and none holds along the whole chain."""
+
+    UNKNOWN_CRITICAL = "UnknownCritical"
+    """A critical extension is not understood."""
+
+    NOT_YET_VALID = "NotYetValid"
+    """A certificate of the chain is not valid yet."""
+
+    EXPIRED = "Expired"
+    """A certificate of the chain has expired."""
+
+    REVOKED = "Revoked"
+    """A certificate of the chain is on its issuer's CRL."""
+
+    REVOCATION_UNKNOWN = "RevocationUnknown"
+    """No CRL that is fresh, signed by the issuer and covers the certificate is at hand."""
+
+    NO_AUTHORIZATION = "NoAuthorization"
+    """Something is asked for, and the leaf has no authorization extension."""
+
+    UNKNOWN_EXTENSION_VERSION = "UnknownExtensionVersion"
+    """Something is asked for, and the authorization extension has a version nobody here knows."""
+
+    POLICY_MISSING = "PolicyMissing"
+    """Something is asked for, and the policy that the leaf names by its hash was not given."""
+
+    POLICY_MISMATCH = "PolicyMismatch"
+    """The policy document that was given is not the one that the leaf names."""
+
+    NOT_PERMITTED = "NotPermitted"
+    """The leaf does not grant the operation on the system."""
+
+    OUTSIDE_SCHEDULE = "OutsideSchedule"
+    """The leaf grants it, but not at this time."""
+
+
+class VerificationError(AgentIdError):
+    """A certificate, or what it is asked for, is refused.
+
+    Attributes:
+        reason: Which rule it breaks, for machines; the message is for people.
+    """
+
+    def __init__(self, reason: VerificationReason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 class IssuanceDeniedError(AgentIdError):

@@ -22,10 +22,15 @@ __all__ = [
     "Elements",
     "Extension",
     "GeneralNames",
+    "GeneralSubtree",
     "KeyPurposeIds",
     "Name",
+    "NameConstraints",
+    "PolicyConstraints",
     "PolicyInformation",
     "PolicyInformations",
+    "PolicyMapping",
+    "PolicyMappings",
     "PolicyQualifierInfo",
     "SignedCertificate",
     "SubjectPublicKeyInfo",
@@ -163,6 +168,39 @@ class AgentAuthorization:
     policy_uri: Annotated[asn1.IA5String | None, asn1.Implicit(5)]
 
 
+@asn1.sequence
+class GeneralSubtree:
+    """`GeneralSubtree` (RFC 5280 §4.2.1.10)."""
+
+    base: asn1.TLV
+    minimum: Annotated[int, asn1.Implicit(0), asn1.Default(0)]
+    maximum: Annotated[int | None, asn1.Implicit(1)]
+
+
+@asn1.sequence
+class NameConstraints:
+    """`NameConstraints` (RFC 5280 §4.2.1.10)."""
+
+    permitted: Annotated[list[GeneralSubtree] | None, asn1.Implicit(0)]
+    excluded: Annotated[list[GeneralSubtree] | None, asn1.Implicit(1)]
+
+
+@asn1.sequence
+class PolicyConstraints:
+    """`PolicyConstraints` (RFC 5280 §4.2.1.11)."""
+
+    require_explicit_policy: Annotated[int | None, asn1.Implicit(0)]
+    inhibit_policy_mapping: Annotated[int | None, asn1.Implicit(1)]
+
+
+@asn1.sequence
+class PolicyMapping:
+    """One of `PolicyMappings` (RFC 5280 §4.2.1.5)."""
+
+    issuer_domain_policy: ObjectIdentifier
+    subject_domain_policy: ObjectIdentifier
+
+
 # The library decodes a SEQUENCE OF only inside a SEQUENCE: each of these holds one, and
 # `decode_list` puts a bare one inside.
 
@@ -198,6 +236,13 @@ class PolicyInformations:
     """`CertificatePolicies` (RFC 5280 §4.2.1.4)."""
 
     items: list[PolicyInformation]
+
+
+@asn1.sequence
+class PolicyMappings:
+    """`PolicyMappings` (RFC 5280 §4.2.1.5)."""
+
+    items: list[PolicyMapping]
 
 
 @asn1.sequence
