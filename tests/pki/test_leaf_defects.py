@@ -15,10 +15,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from agentid.identity import SerialNumber
-from agentid.pki import lint, schema, svid
+from agentid.pki import lint, oids, schema, svid
+from agentid.pki.authorization import AgentAuthorization, AuthorizedPolicy
 from agentid.pki.keys import public_key_der
 from agentid.pki.pem import certificate_pem
 from agentid.pki.view import read_certificate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     Tweak = Callable[[LeafParts], object]
     RawTweak = Callable[[schema.TbsCertificate], None]
+    Order = Callable[[ThrowawayCA], LeafProfile]
 
 VECTORS = Path(__file__).parent / "vectors"
 POLICY = "1.3.6.1.4.1.99999.1"
@@ -455,21 +457,155 @@ RAW_TWEAKS = [
 ]
 
 
+CRL = "http://responder.example.org/crl/0011223344556677/3.crl"
+OCSP = "http://responder.example.org/ocsp"
+CA_ISSUERS = "http://responder.example.org/ca/0011223344556677.crt"
+AUTHORIZATION = AgentAuthorization.of(
+    agent_class="assistant",
+    tier="High",
+    sponsor="finance@example.org",
+    policy=AuthorizedPolicy(("erp.invoices",), ("read",)),
+)
+WIDER = AgentAuthorization.of(
+    agent_class="assistant",
+    tier="High",
+    sponsor="finance@example.org",
+    policy=AuthorizedPolicy(("*",), ("read",)),
+)
+
+
+def point(*uris: str, reasons: frozenset[x509.ReasonFlags] | None = None) -> x509.DistributionPoint:
+    """A distribution point."""
+    names = [x509.UniformResourceIdentifier(each) for each in uris]
+    return x509.DistributionPoint(names, None, reasons, None)
+
+
+def access(*uris: tuple[x509.ObjectIdentifier, str]) -> x509.AuthorityInformationAccess:
+    """An authorityInfoAccess."""
+    return x509.AuthorityInformationAccess(
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(uri)) for method, uri in uris
+    )
+
+
+def authorized(value: bytes) -> x509.UnrecognizedExtension:
+    """An agent authorization of these bytes."""
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oids.AUTHORIZATION), value)
+
+
+ASK_OCSP = (AuthorityInformationAccessOID.OCSP, OCSP)
+GET_ISSUER = (AuthorityInformationAccessOID.CA_ISSUERS, CA_ISSUERS)
+
+# Of a leaf that can be revoked, and says what its agent may do.
+LISTED_TWEAKS = [
+    pytest.param(
+        drop(x509.CRLDistributionPoints), "cRLDistributionPoints: it is missing", id="no-crl"
+    ),
+    pytest.param(
+        put(x509.CRLDistributionPoints([point(CRL.replace("3.crl", "4.crl"))])),
+        "cRLDistributionPoints: it is not .* alone",
+        id="crl-of-another-shard",
+    ),
+    pytest.param(
+        put(x509.CRLDistributionPoints([point(CRL), point(CRL)])),
+        "cRLDistributionPoints: it is not .* alone",
+        id="two-distribution-points",
+    ),
+    pytest.param(
+        put(
+            x509.CRLDistributionPoints(
+                [point(CRL, reasons=frozenset({x509.ReasonFlags.key_compromise}))]
+            )
+        ),
+        "cRLDistributionPoints: it is not .* alone",
+        id="crl-for-some-reasons",
+    ),
+    pytest.param(
+        put(x509.CRLDistributionPoints([point(CRL)]), critical=True),
+        "cRLDistributionPoints: it must not be critical",
+        id="crl-critical",
+    ),
+    pytest.param(
+        drop(x509.AuthorityInformationAccess), "authorityInfoAccess: it is missing", id="no-aia"
+    ),
+    pytest.param(put(access(GET_ISSUER)), "it is not the OCSP and caIssuers URIs", id="no-ocsp"),
+    pytest.param(
+        put(access(ASK_OCSP)), "it is not the OCSP and caIssuers URIs", id="no-ca-issuers"
+    ),
+    pytest.param(
+        put(access(ASK_OCSP, GET_ISSUER, GET_ISSUER)),
+        "it is not the OCSP and caIssuers URIs",
+        id="aia-twice",
+    ),
+    pytest.param(
+        put(access((AuthorityInformationAccessOID.OCSP, CA_ISSUERS), GET_ISSUER)),
+        "it is not the OCSP and caIssuers URIs",
+        id="other-ocsp",
+    ),
+    pytest.param(
+        put(
+            x509.UnrecognizedExtension(
+                x509.ObjectIdentifier("2.5.29.56"), asn1.encode_der(asn1.Null())
+            )
+        ),
+        "noRevAvail: it was not ordered",
+        id="no-rev-avail-and-crl",
+    ),
+    pytest.param(
+        lambda parts: parts.extensions.pop(),
+        "agentAuthorization: it is missing",
+        id="no-authorization",
+    ),
+    pytest.param(
+        put(authorized(WIDER.der)),
+        "it is not the authorization that was ordered",
+        id="wider-authorization",
+    ),
+    pytest.param(
+        put(authorized(b"\x30\x03\x02\x01\x02")),
+        "is of version 2, .* it grants nothing here",
+        id="authorization-version-2",
+    ),
+    pytest.param(
+        put(authorized(b"\x05\x00")), "agent authorization does not parse", id="authorization-null"
+    ),
+    pytest.param(
+        put(authorized(AUTHORIZATION.der), critical=True),
+        "agentAuthorization: it must not be critical",
+        id="authorization-critical",
+    ),
+]
+
+
 def profile(ca: ThrowawayCA) -> LeafProfile:
-    """The profile with everything in it."""
+    """The profile of a leaf that runs out, with all that goes together in it."""
     return ca.profile(policy_oid=POLICY, cps_uri=CPS, no_rev_avail=True)
 
 
-def good() -> bytes:
+def listed(ca: ThrowawayCA) -> LeafProfile:
+    """The profile of a leaf that can be revoked, likewise."""
+    return ca.profile(
+        policy_oid=POLICY,
+        cps_uri=CPS,
+        crl_uri=CRL,
+        ocsp_uri=OCSP,
+        ca_issuers_uri=CA_ISSUERS,
+        authorization=AUTHORIZATION,
+    )
+
+
+ORDERS = [pytest.param(profile, id="runs-out"), pytest.param(listed, id="listed")]
+
+
+def good(order: Order = profile) -> bytes:
     """The good leaf that all others are spoiled copies of."""
     ca = ThrowawayCA()
-    return ca.issue(profile(ca)).leaf.der
+    return ca.issue(order(ca)).leaf.der
 
 
-def tweaked(tweak: Tweak) -> bytes:
+def tweaked(tweak: Tweak, order: Order = profile) -> bytes:
     """The leaf after a tweak of its parts."""
     ca = ThrowawayCA()
-    return ca.issue_tweaked(tweak, profile(ca)).public_bytes(Encoding.DER)
+    return ca.issue_tweaked(tweak, order(ca)).public_bytes(Encoding.DER)
 
 
 def raw_tweaked(tweak: RawTweak) -> bytes:
@@ -489,11 +625,11 @@ def tbs_of(der: bytes) -> bytes:
     return asn1.encode_der(asn1.decode_der(schema.SignedCertificate, der).tbs_certificate)
 
 
-def expected() -> lint.Expected:
+def expected(order: Order = profile) -> lint.Expected:
     """What the good leaf says."""
     ca = ThrowawayCA()
-    ordered = profile(ca)
-    certificate = x509.load_der_x509_certificate(good())
+    ordered = order(ca)
+    certificate = x509.load_der_x509_certificate(good(order))
     return lint.Expected(
         spiffe_id=ordered.spiffe_id,
         serial=SerialNumber(certificate.serial_number),
@@ -502,6 +638,11 @@ def expected() -> lint.Expected:
         policy_oid=ordered.policy_oid,
         cps_uri=ordered.cps_uri,
         no_rev_avail=ordered.no_rev_avail,
+        crl_uri=ordered.crl_uri,
+        ocsp_uri=ordered.ocsp_uri,
+        ca_issuers_uri=ordered.ca_issuers_uri,
+        authorization=ordered.authorization.der if ordered.authorization else None,
+        authorization_critical=ordered.authorization_critical,
         issuer=ca.authority.subject_der,
         issuer_key_id=ca.authority.key_id,
         issuer_algorithm=ca.authority.algorithm,
@@ -509,15 +650,23 @@ def expected() -> lint.Expected:
     )
 
 
-def test_the_good_leaf_has_no_fault() -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_good_leaf_has_no_fault(order: Order) -> None:
     """The lint is silent about what was ordered, so every finding below is due to its tweak."""
-    assert lint.faults(tbs_of(good()), expected()) == ()
+    assert lint.faults(tbs_of(good(order)), expected(order)) == ()
 
 
 @pytest.mark.parametrize(("tweak", "sentence"), TWEAKS)
 def test_the_lint_names_the_defect(tweak: Tweak, sentence: str) -> None:
     """Each defect has its sentence."""
     found = lint.faults(tbs_of(tweaked(tweak)), expected())
+    assert any(re.search(sentence, fault) for fault in found), found
+
+
+@pytest.mark.parametrize(("tweak", "sentence"), LISTED_TWEAKS)
+def test_the_lint_names_the_defect_of_a_listed_leaf(tweak: Tweak, sentence: str) -> None:
+    """Likewise where a leaf can be revoked and says what its agent may do."""
+    found = lint.faults(tbs_of(tweaked(tweak, listed)), expected(listed))
     assert any(re.search(sentence, fault) for fault in found), found
 
 
@@ -528,10 +677,11 @@ def test_the_lint_names_the_defect_in_the_bytes(tweak: RawTweak, sentence: str) 
     assert any(re.search(sentence, fault) for fault in found), found
 
 
-def test_every_single_bit_is_covered() -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_single_bit_is_covered(order: Order) -> None:
     """Whichever bit of the leaf is flipped, the lint finds a fault: it looks at everything."""
-    tbs = tbs_of(good())
-    wanted = expected()
+    tbs = tbs_of(good(order))
+    wanted = expected(order)
     unseen = []
     for position in range(len(tbs) * 8):
         flipped = bytearray(tbs)
@@ -552,7 +702,9 @@ def test_truncated_bytes_are_a_fault_and_no_exception() -> None:
 
 def every_vector() -> dict[str, bytes]:
     """The good leaf and each spoiled one by file name, in DER."""
-    vectors = {"good-leaf.pem": good()}
+    vectors = {"good-leaf.pem": good(), "good-listed-leaf.pem": good(listed)}
+    for row in LISTED_TWEAKS:
+        vectors[f"wrong-leaf-{row.id}.pem"] = tweaked(cast("Tweak", row.values[0]), listed)
     for row in TWEAKS:
         vectors[f"wrong-leaf-{row.id}.pem"] = tweaked(cast("Tweak", row.values[0]))
     for row in RAW_TWEAKS:

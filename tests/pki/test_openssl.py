@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agentid.pki import KeyAlgorithm, to_pkcs8_pem
+from agentid.pki.authorization import AgentAuthorization, AuthorizedPolicy
+from agentid.pki.oids import class_policy_oid
 from agentid.testing.ca import NOON, ThrowawayCA
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from agentid.testing.ca import Issued, LeafParts
 
-POLICY = "1.3.6.1.4.1.99999.1"
+POLICY = class_policy_oid("assistant")
 # OpenSSL knows ML-DSA from 3.5 on, and Python's `ssl` is bound to an older one here; pkilint and
 # pyasn1 look at those certificates.
 ALGORITHMS = [each for each in KeyAlgorithm if not each.startswith("MLDSA")]
@@ -59,7 +61,16 @@ def test_every_chain_verifies_strictly(
 ) -> None:
     """As client and as server, with the policy of its class required, for every algorithm."""
     ca = authorities[algorithm]
-    profile = ca.profile(policy_oid=POLICY, cps_uri="https://pki.example.org/cps")
+    profile = ca.profile(
+        policy_oid=POLICY,
+        cps_uri="https://pki.example.org/cps",
+        crl_uri="http://responder.example.org/crl/0011223344556677/0.crl",
+        ocsp_uri="http://responder.example.org/ocsp",
+        ca_issuers_uri="http://responder.example.org/ca/0011223344556677.crt",
+        authorization=AgentAuthorization.of(
+            agent_class="assistant", tier="High", sponsor=None, policy=AuthorizedPolicy()
+        ),
+    )
     options = ("-purpose", purpose, "-policy", POLICY, "-explicit_policy")
     result = verify(tmp_path, ca, ca.issue(profile).leaf.chain_pem, *options)
     assert (result.returncode, result.stderr) == (0, "")
@@ -74,6 +85,17 @@ def test_an_authority_signs_keys_of_every_algorithm(
     leaf = ca.issue(ca.profile(key_algorithm=leaf_algorithm)).leaf
     result = verify(tmp_path, ca, leaf.chain_pem, "-purpose", "sslclient")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_critical_authorization_is_refused_by_who_does_not_know_it(tmp_path: Path) -> None:
+    """RFC 5280 §4.2: so a class makes it critical only among peers that do."""
+    ca = ThrowawayCA()
+    authorization = AgentAuthorization.of(
+        agent_class="assistant", tier="High", sponsor=None, policy=AuthorizedPolicy()
+    )
+    profile = ca.profile(authorization=authorization, authorization_critical=True)
+    result = verify(tmp_path, ca, ca.issue(profile).leaf.chain_pem)
+    assert "unhandled critical extension" in result.stderr
 
 
 def test_a_leaf_that_says_no_revocation_verifies(tmp_path: Path) -> None:

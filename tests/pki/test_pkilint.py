@@ -17,7 +17,9 @@ from pkilint.validation import (  # type: ignore[import-untyped]
     ValidatorContainer,
 )
 
-from agentid.pki import KeyAlgorithm
+from agentid.pki import KeyAlgorithm, make_intermediate
+from agentid.pki.authorization import AgentAuthorization, AuthorizedPolicy
+from agentid.pki.oids import class_policy_oid
 from agentid.testing.ca import ThrowawayCA
 
 if TYPE_CHECKING:
@@ -104,18 +106,57 @@ def accepted(finding: Finding) -> bool:
     )
 
 
+BASE = "http://responder.example.org"
+SMALL = ("erp.invoices",)
+LARGE = tuple(f"system-{at:03}.example" for at in range(128))
+
+
+def authorization(tier: str, *systems: str) -> AgentAuthorization:
+    """An authorization, by reference where it has many systems."""
+    return AgentAuthorization.of(
+        agent_class="assistant",
+        tier=tier,
+        sponsor="finance@example.org",
+        policy=AuthorizedPolicy(systems, ("read",)),
+        base_uri=BASE,
+    )
+
+
 @pytest.mark.parametrize("algorithm", list(KeyAlgorithm))
 def test_no_certificate_has_a_finding(algorithm: KeyAlgorithm) -> None:
-    """Root, intermediate, a plain leaf and one with everything in it, for each algorithm."""
+    """Authorities and leaves, each plain and with everything in it, for each algorithm."""
     ca = ThrowawayCA("agents.example.org", algorithm=algorithm)
-    full = ca.profile(
-        policy_oid="1.3.6.1.4.1.99999.1", cps_uri="https://pki.example.org/cps", no_rev_avail=True
+    ephemeral = ca.profile(
+        policy_oid=class_policy_oid("assistant"),
+        cps_uri="https://pki.example.org/cps",
+        no_rev_avail=True,
+        ca_issuers_uri=f"{BASE}/ca/0011223344556677.crt",
+        authorization=authorization("Low", *SMALL),
+        authorization_critical=True,
+    )
+    listed = ca.profile(
+        policy_oid=class_policy_oid("assistant"),
+        cps_uri="https://pki.example.org/cps",
+        crl_uri=f"{BASE}/crl/0011223344556677/7.crl",
+        ocsp_uri=f"{BASE}/ocsp",
+        ca_issuers_uri=f"{BASE}/ca/0011223344556677.crt",
+        authorization=authorization("High", *LARGE),
     )
     made = {
         "root": ca.root.certificate,
         "intermediate": ca.intermediate.certificate,
+        "intermediate that can be revoked": make_intermediate(
+            ca.root,
+            ca.trust_domain,
+            ca.key("another"),
+            ca.authority.validity,
+            ca.serial(),
+            crl_uri=f"{BASE}/crl/8899aabbccddeeff/root.crl",
+            ca_issuers_uri=f"{BASE}/ca/8899aabbccddeeff.crt",
+        ).certificate,
         "leaf": ca.issue().leaf.certificate,
-        "full leaf": ca.issue(full).leaf.certificate,
+        "ephemeral leaf": ca.issue(ephemeral).leaf.certificate,
+        "listed leaf": ca.issue(listed).leaf.certificate,
     }
     left = {
         role: [finding for finding in findings(each) if not accepted(finding)]
@@ -125,8 +166,10 @@ def test_no_certificate_has_a_finding(algorithm: KeyAlgorithm) -> None:
 
     for issuer, subject in (
         ("root", "intermediate"),
+        ("root", "intermediate that can be revoked"),
         ("intermediate", "leaf"),
-        ("intermediate", "full leaf"),
+        ("intermediate", "ephemeral leaf"),
+        ("intermediate", "listed leaf"),
     ):
         assert chain_findings(made[issuer], made[subject]) == []
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.errors import InputError
 from agentid.identity import SpiffeId
-from agentid.pki import KeyAlgorithm, LeafProfile
+from agentid.pki import KeyAlgorithm, LeafProfile, oids
+from agentid.pki.authorization import AgentAuthorization, AuthorizedPolicy
 from agentid.testing.ca import ThrowawayCA
 
 CA = ThrowawayCA()
@@ -80,6 +82,47 @@ def test_a_cps_uri_explains_a_policy() -> None:
     """Alone it would stand nowhere."""
     with pytest.raises(InputError, match="no policy OID is given; give one as well"):
         profile(cps_uri="https://pki.example.org/cps")
+
+
+AUTHORIZATION = AgentAuthorization.of(
+    agent_class="assistant", tier="Low", sponsor=None, policy=AuthorizedPolicy()
+)
+
+
+@pytest.mark.parametrize("field", ["crl_uri", "ocsp_uri", "ca_issuers_uri"])
+@pytest.mark.parametrize(
+    "uri", ["", "ldap://a/", "http://", "http://a/ b", "http://a/" + "b" * 504]
+)
+def test_what_is_no_uri_of_revocation_is_refused(field: str, uri: str) -> None:
+    """As for the CPS; the message names which."""
+    names = {"crl_uri": "CRL", "ocsp_uri": "OCSP", "ca_issuers_uri": "caIssuers"}
+    with pytest.raises(InputError, match=f"{names[field]} URI: .* is not an http or https URI"):
+        CA.profile(**{field: uri})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["crl_uri", "ocsp_uri"])
+def test_what_will_not_be_revoked_names_no_place_to_look(field: str) -> None:
+    """RFC 9608 §2; where its issuer is found may be named all the same."""
+    with pytest.raises(InputError, match="noRevAvail: it says that no CRL and no OCSP answer"):
+        CA.profile(no_rev_avail=True, **{field: "http://a/"})  # type: ignore[arg-type]
+    CA.issue(CA.profile(no_rev_avail=True, ca_issuers_uri="http://a/"))
+
+
+def test_an_authorization_is_of_the_class_of_the_leaf() -> None:
+    """And can be critical only where it is."""
+    other = AgentAuthorization.of(
+        agent_class="other", tier="Low", sponsor=None, policy=AuthorizedPolicy()
+    )
+    with pytest.raises(InputError, match='of the class "other", and the leaf of "assistant"'):
+        CA.profile(authorization=other)
+    with pytest.raises(InputError, match="it is to be critical and is not given"):
+        CA.profile(authorization_critical=True)
+    leaf = CA.issue(CA.profile(authorization=AUTHORIZATION, authorization_critical=True)).leaf
+    extension = leaf.certificate.extensions.get_extension_for_oid(
+        x509.ObjectIdentifier(oids.AUTHORIZATION)
+    )
+    assert extension.critical
+    assert extension.value.public_bytes() == AUTHORIZATION.der
 
 
 @given(st.text(max_size=200), st.text(max_size=600))

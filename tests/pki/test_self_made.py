@@ -11,6 +11,7 @@ from cryptography import x509
 from agentid.errors import InputError
 from agentid.identity import TrustDomain, Validity
 from agentid.pki import make_intermediate, make_root
+from agentid.pki.leaf import distribution_points, information_access
 from agentid.testing.ca import NOON, ThrowawayCA
 
 CA = ThrowawayCA()
@@ -47,6 +48,27 @@ def test_a_root_says_what_a_root_must_say_and_no_more() -> None:
         "subjectAltName": (False, SPIFFE_ID),
     }
     assert CA.root.certificate.issuer == CA.root.certificate.subject
+
+
+def test_an_intermediate_may_say_where_it_would_be_revoked() -> None:
+    """The CRL of the root, and the root's certificate; malformed URIs are refused."""
+
+    def made(**uris: str) -> dict[str, tuple[bool, x509.ExtensionType]]:
+        return extensions(
+            make_intermediate(
+                CA.root, CA.trust_domain, CA.key("b"), DAY, CA.serial(), **uris
+            ).certificate
+        )
+
+    crl, ca = "http://a.example/crl/0/root.crl", "http://a.example/ca/0.crt"
+    found = made(crl_uri=crl, ca_issuers_uri=ca)
+    points, access = found["cRLDistributionPoints"], found["authorityInfoAccess"]
+    assert points == (False, distribution_points(crl))
+    assert access == (False, information_access(None, ca))
+    assert {"cRLDistributionPoints", "authorityInfoAccess"}.isdisjoint(made())
+    for name in ("crl_uri", "ca_issuers_uri"):
+        with pytest.raises(InputError, match=r"URI: .* is not an http or https URI"):
+            made(**{name: "ldap://a"})
 
 
 def test_an_intermediate_is_constrained() -> None:

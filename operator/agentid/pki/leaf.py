@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat import asn1
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    NameOID,
+)
 
 from agentid.errors import InputError, InternalError
-from agentid.pki import lint, schema
+from agentid.pki import lint, oids, schema
 from agentid.pki.keys import PublicKey, check_public_key, public_key_der, verify_signature
 from agentid.pki.pem import certificate_pem
 
@@ -30,7 +34,15 @@ if TYPE_CHECKING:
     from agentid.pki.authority import Authority
     from agentid.pki.profile import LeafProfile
 
-__all__ = ["Leaf", "PreparedLeaf", "key_identifier", "prepare", "sign"]
+__all__ = [
+    "Leaf",
+    "PreparedLeaf",
+    "distribution_points",
+    "information_access",
+    "key_identifier",
+    "prepare",
+    "sign",
+]
 
 _MAX_ATTRIBUTE_CHARACTERS: Final = 64  # RFC 5280 appendix A.1: ub-common-name
 
@@ -53,6 +65,7 @@ _PURPOSES: Final = x509.ExtendedKeyUsage(
 _NO_REV_AVAIL: Final = x509.UnrecognizedExtension(
     x509.ObjectIdentifier("2.5.29.56"), asn1.encode_der(asn1.Null())
 )
+_AUTHORIZATION: Final = x509.ObjectIdentifier(oids.AUTHORIZATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +203,11 @@ def prepare(
         policy_oid=profile.policy_oid,
         cps_uri=profile.cps_uri,
         no_rev_avail=profile.no_rev_avail,
+        crl_uri=profile.crl_uri,
+        ocsp_uri=profile.ocsp_uri,
+        ca_issuers_uri=profile.ca_issuers_uri,
+        authorization=None if profile.authorization is None else profile.authorization.der,
+        authorization_critical=profile.authorization_critical,
         issuer=authority.subject_der,
         issuer_key_id=authority.key_id,
         issuer_algorithm=authority.algorithm,
@@ -282,6 +300,14 @@ def _build(
         )
     if profile.no_rev_avail:
         builder = builder.add_extension(_NO_REV_AVAIL, critical=False)
+    if profile.crl_uri is not None:
+        builder = builder.add_extension(distribution_points(profile.crl_uri), critical=False)
+    if profile.ocsp_uri is not None or profile.ca_issuers_uri is not None:
+        access = information_access(profile.ocsp_uri, profile.ca_issuers_uri)
+        builder = builder.add_extension(access, critical=False)
+    if profile.authorization is not None:
+        extension = x509.UnrecognizedExtension(_AUTHORIZATION, profile.authorization.der)
+        builder = builder.add_extension(extension, critical=profile.authorization_critical)
     return builder
 
 
@@ -304,6 +330,28 @@ def _subject(spiffe_id: SpiffeId) -> x509.Name:
 @lru_cache(maxsize=64)  # trust domains come in ones
 def _organization(trust_domain: str) -> x509.NameAttribute[str]:
     return x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain[:_MAX_ATTRIBUTE_CHARACTERS])
+
+
+@lru_cache(maxsize=1024)  # one for each shard of each authority
+def distribution_points(uri: str) -> x509.CRLDistributionPoints:
+    """One place where the CRL is found (RFC 5280 §4.2.1.13)."""
+    names = [x509.UniformResourceIdentifier(uri)]
+    return x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
+
+
+@lru_cache(maxsize=256)  # one for each authority
+def information_access(
+    ocsp_uri: str | None, ca_issuers_uri: str | None
+) -> x509.AuthorityInformationAccess:
+    """Where OCSP is asked and where the issuer's certificate is found (RFC 5280 §4.2.2.1)."""
+    return x509.AuthorityInformationAccess(
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(uri))
+        for method, uri in (
+            (AuthorityInformationAccessOID.OCSP, ocsp_uri),
+            (AuthorityInformationAccessOID.CA_ISSUERS, ca_issuers_uri),
+        )
+        if uri is not None
+    )
 
 
 @lru_cache(maxsize=256)  # one entry per class; classes come in tens

@@ -15,7 +15,7 @@ from cryptography.hazmat import asn1
 
 from agentid.errors import InputError
 from agentid.identity.quoting import quoted
-from agentid.pki import schema, svid
+from agentid.pki import authorization, schema, svid
 from agentid.pki.algorithm import KeyAlgorithm
 from agentid.pki.view import EXTENSION_NAMES, CertificateView, Oid, read_tbs
 
@@ -45,7 +45,7 @@ _SIGNATURE_ALGORITHMS: Final[Mapping[KeyAlgorithm, bytes]] = {
     KeyAlgorithm.MLDSA87: bytes.fromhex("300b0609608648016503040313"),
 }
 
-# Which extensions a leaf has, and whether each is critical. Three more depend on the profile.
+# Which extensions a leaf has, and whether each is critical. The others depend on the profile.
 _ALWAYS: Final[Mapping[str, bool]] = {
     Oid.BASIC_CONSTRAINTS: True,
     Oid.KEY_USAGE: True,
@@ -56,6 +56,8 @@ _ALWAYS: Final[Mapping[str, bool]] = {
 }
 _PURPOSES: Final = frozenset({Oid.SERVER_AUTH, Oid.CLIENT_AUTH})
 _DIGITAL_SIGNATURE: Final = asn1.encode_der(asn1.BitString(b"\x80", 7))
+_OCSP: Final = bytes.fromhex("06082b06010505073001")
+_CA_ISSUERS: Final = bytes.fromhex("06082b06010505073002")
 _NULL: Final = asn1.encode_der(asn1.Null())
 
 
@@ -71,6 +73,11 @@ class Expected:
         policy_oid: Its only certificate policy, or None for no such extension.
         cps_uri: The CPS URI of that policy, or None for none.
         no_rev_avail: Whether it has that extension.
+        crl_uri: The only name of its only CRL distribution point, or None for no such extension.
+        ocsp_uri: Where authorityInfoAccess places OCSP, or None for nowhere.
+        ca_issuers_uri: Where it places the certificate of the issuer, likewise.
+        authorization: The value of the agent authorization, or None for no such extension.
+        authorization_critical: Whether that is critical.
         issuer: The distinguished name of the issuing authority, DER.
         issuer_key_id: The subject key identifier of the issuing authority.
         issuer_algorithm: The key algorithm of the issuing authority.
@@ -84,6 +91,11 @@ class Expected:
     policy_oid: str | None
     cps_uri: str | None
     no_rev_avail: bool
+    crl_uri: str | None
+    ocsp_uri: str | None
+    ca_issuers_uri: str | None
+    authorization: bytes | None
+    authorization_critical: bool
     issuer: bytes
     issuer_key_id: bytes
     issuer_algorithm: KeyAlgorithm
@@ -171,12 +183,24 @@ def _subject(view: CertificateView, expected: Expected) -> Iterator[str]:
             yield f"subject: the {label} {found} is not {quoted(text)} as the SPIFFE ID says"
 
 
-def _extension_set(view: CertificateView, expected: Expected) -> Iterator[str]:
+def _wanted_extensions(expected: Expected) -> Mapping[str, bool]:
+    """Which extensions the leaf must have, and whether each is critical."""
     wanted = dict(_ALWAYS)
     if expected.policy_oid is not None:
         wanted[Oid.CERTIFICATE_POLICIES] = False
     if expected.no_rev_avail:
-        wanted[Oid.NO_REV_AVAIL] = False  # RFC 9608 §3: it must be non-critical
+        wanted[Oid.NO_REV_AVAIL] = False  # RFC 9608 §2: it must be non-critical
+    if expected.crl_uri is not None:
+        wanted[Oid.CRL_DISTRIBUTION_POINTS] = False  # RFC 5280 §4.2.1.13
+    if expected.ocsp_uri is not None or expected.ca_issuers_uri is not None:
+        wanted[Oid.AUTHORITY_INFO_ACCESS] = False  # RFC 5280 §4.2.2.1
+    if expected.authorization is not None:
+        wanted[Oid.AGENT_AUTHORIZATION] = expected.authorization_critical
+    return wanted
+
+
+def _extension_set(view: CertificateView, expected: Expected) -> Iterator[str]:
+    wanted = _wanted_extensions(expected)
     for oid in view.duplicates:
         yield f"{_name(oid)}: it stands more than once"
     for oid in view.extensions.keys() - wanted.keys():
@@ -264,6 +288,60 @@ def _qualifiers(policy: schema.PolicyInformation, expected: Expected) -> Iterato
         yield "certificatePolicies: the qualifiers are not the CPS URI that was ordered"
 
 
+def _revocation(view: CertificateView, expected: Expected) -> Iterator[str]:
+    points = view.extensions.get(Oid.CRL_DISTRIBUTION_POINTS)
+    if (
+        points is not None
+        and expected.crl_uri is not None
+        and points.value != _distribution_points(expected.crl_uri)
+    ):
+        yield f"cRLDistributionPoints: it is not {quoted(expected.crl_uri)} alone"
+    access = view.extensions.get(Oid.AUTHORITY_INFO_ACCESS)
+    if access is not None and access.value != _information_access(
+        expected.ocsp_uri, expected.ca_issuers_uri
+    ):
+        yield "authorityInfoAccess: it is not the OCSP and caIssuers URIs that were ordered"
+
+
+def _authorization(view: CertificateView, expected: Expected) -> Iterator[str]:
+    extension = view.extensions.get(Oid.AGENT_AUTHORIZATION)
+    if extension is None or expected.authorization is None:
+        return
+    if extension.value != expected.authorization:
+        yield "agentAuthorization: it is not the authorization that was ordered"
+    try:
+        authorization.decode(extension.value)
+    except InputError as error:
+        yield str(error)
+
+
+def _distribution_points(uri: str) -> bytes:
+    """`CRLDistributionPoints` (RFC 5280 §4.2.1.13): one point, its fullName one URI."""
+    return _tlv(0x30, _tlv(0x30, _tlv(0xA0, _tlv(0xA0, _tlv(0x86, uri.encode("ascii"))))))
+
+
+def _information_access(ocsp_uri: str | None, ca_issuers_uri: str | None) -> bytes:
+    """`AuthorityInfoAccessSyntax` (RFC 5280 §4.2.2.1), OCSP first."""
+    return _tlv(
+        0x30,
+        b"".join(
+            _tlv(0x30, method + _tlv(0x86, uri.encode("ascii")))
+            for method, uri in ((_OCSP, ocsp_uri), (_CA_ISSUERS, ca_issuers_uri))
+            if uri is not None
+        ),
+    )
+
+
+def _tlv(tag: int, contents: bytes) -> bytes:
+    """DER by hand (X.690 §8.1.3), for at most 65535 octets: a second writer beside the builder."""
+    size = len(contents)
+    if size < 0x80:  # noqa: PLR2004
+        return bytes((tag, size)) + contents
+    if size <= 0xFF:  # noqa: PLR2004
+        return bytes((tag, 0x81, size)) + contents
+    return bytes((tag, 0x82)) + size.to_bytes(2) + contents
+
+
 def _name(oid: str) -> str:
     return EXTENSION_NAMES.get(oid, f"extension {oid}")
 
@@ -277,4 +355,6 @@ _CHECKS: Final = (
     _usages,
     _key_identifiers,
     _policies,
+    _revocation,
+    _authorization,
 )

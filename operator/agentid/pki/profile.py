@@ -17,13 +17,14 @@ from agentid.pki.boundary import reading
 if TYPE_CHECKING:
     from agentid.identity import SpiffeId, Validity
     from agentid.pki.algorithm import KeyAlgorithm
+    from agentid.pki.authorization import AgentAuthorization
 
-__all__ = ["LeafProfile"]
+__all__ = ["LeafProfile", "check_uri"]
 
 _MAX_OID_CHARACTERS: Final = 128
-_MAX_CPS_CHARACTERS: Final = 512
-# RFC 3986 §2: the characters of a URI. CPSuri is an IA5String (RFC 5280 §4.2.1.4).
-_CPS_URI: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
+_MAX_URI_CHARACTERS: Final = 512
+# RFC 3986 §2: the characters of a URI. All of ours are IA5Strings (RFC 5280 §4.2.1.4, §4.2.1.6).
+_URI: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class LeafProfile:
         policy_oid: The certificate policy of the class in dotted form, or None for none.
         cps_uri: Where the policy is explained, an http or https URI; only beside a policy.
         no_rev_avail: Whether it says that no revocation information will exist (RFC 9608).
+        crl_uri: Where the CRL shard that would list it is found, an http or https URI, or None.
+        ocsp_uri: Where an OCSP responder answers for it, likewise.
+        ca_issuers_uri: Where the certificate of its issuer is found, likewise.
+        authorization: What the agent may do, or None to say nothing of that.
+        authorization_critical: Whether verifiers that do not know that extension must refuse it.
     """
 
     spiffe_id: SpiffeId
@@ -47,13 +53,19 @@ class LeafProfile:
     policy_oid: str | None = None
     cps_uri: str | None = None
     no_rev_avail: bool = False
+    crl_uri: str | None = None
+    ocsp_uri: str | None = None
+    ca_issuers_uri: str | None = None
+    authorization: AgentAuthorization | None = None
+    authorization_critical: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what must not stand in a leaf.
 
         Raises:
-            InputError: The SPIFFE ID has no path, the OID is malformed or anyPolicy, or the URI is
-                malformed or stands alone.
+            InputError: The SPIFFE ID has no path, the OID is malformed or anyPolicy, or a URI is
+                malformed; the CPS URI stands alone; revocation is denied and yet has a place; or
+                the authorization is of another class, or critical and not there.
         """
         if not self.spiffe_id.path:
             msg = (
@@ -64,10 +76,40 @@ class LeafProfile:
         if self.policy_oid is not None:
             _check_policy_oid(self.policy_oid)
         if self.cps_uri is not None:
-            _check_cps_uri(self.cps_uri)
+            check_uri("CPS URI", self.cps_uri)
             if self.policy_oid is None:
                 msg = "CPS URI: it explains a policy, and no policy OID is given; give one as well"
                 raise InputError(msg)
+        self._check_revocation()
+        self._check_authorization()
+
+    def _check_revocation(self) -> None:
+        if self.crl_uri is not None:
+            check_uri("CRL URI", self.crl_uri)
+        if self.ocsp_uri is not None:
+            check_uri("OCSP URI", self.ocsp_uri)
+        if self.ca_issuers_uri is not None:
+            check_uri("caIssuers URI", self.ca_issuers_uri)
+        if self.no_rev_avail and not (self.crl_uri is None and self.ocsp_uri is None):
+            # RFC 9608 §2
+            msg = (
+                "noRevAvail: it says that no CRL and no OCSP answer will tell of the leaf, so "
+                "leave out their URIs, or leave out noRevAvail"
+            )
+            raise InputError(msg)
+
+    def _check_authorization(self) -> None:
+        if self.authorization is None:
+            if self.authorization_critical:
+                msg = "agent authorization: it is to be critical and is not given; give one"
+                raise InputError(msg)
+        elif self.authorization.agent_class != self.class_name:
+            msg = (
+                "agent authorization: it is of the class "
+                f"{quoted(self.authorization.agent_class)}, and the leaf of "
+                f"{quoted(self.class_name)}; grant it under the same class"
+            )
+            raise InputError(msg)
 
 
 @lru_cache(maxsize=256)  # one entry per class; classes come in tens
@@ -88,11 +130,16 @@ def _check_policy_oid(text: str) -> None:
         raise InputError(msg)
 
 
-@lru_cache(maxsize=256)
-def _check_cps_uri(text: str) -> None:
-    if len(text) > _MAX_CPS_CHARACTERS or not _CPS_URI.fullmatch(text):
+@lru_cache(maxsize=1024)  # one for each class, and for each shard of each authority
+def check_uri(what: str, text: str) -> None:
+    """Ask for an http or https URI of at most 512 characters.
+
+    Raises:
+        InputError: It is something else; the message begins with `what`.
+    """
+    if len(text) > _MAX_URI_CHARACTERS or not _URI.fullmatch(text):
         msg = (
-            f"CPS URI: {quoted(text)} is not an http or https URI of at most "
-            f"{_MAX_CPS_CHARACTERS} characters; write one such as https://pki.example.org/cps"
+            f"{what}: {quoted(text)} is not an http or https URI of at most "
+            f"{_MAX_URI_CHARACTERS} characters; write one such as https://pki.example.org/cps"
         )
         raise InputError(msg)

@@ -17,7 +17,8 @@ from cryptography.x509.oid import CertificatePoliciesOID, NameOID
 
 from agentid.errors import InputError
 from agentid.pki.keys import PrivateKey, check_public_key, public_key_der, to_pkcs8_pem
-from agentid.pki.leaf import key_identifier
+from agentid.pki.leaf import distribution_points, information_access, key_identifier
+from agentid.pki.profile import check_uri
 
 if TYPE_CHECKING:
     from agentid.identity import SerialNumber, TrustDomain, Validity
@@ -95,12 +96,24 @@ def make_intermediate(
     private_key: PrivateKey,
     validity: Validity,
     serial: SerialNumber,
+    *,
+    crl_uri: str | None = None,
+    ca_issuers_uri: str | None = None,
 ) -> CertifiedKey:
     """An intermediate under the root, constrained to the trust domain, that signs leaves only.
 
+    Args:
+        root: What signs it.
+        trust_domain: The only one that it may sign for.
+        private_key: Its key.
+        validity: Its period, within the root's.
+        serial: Its serial number, which also names it.
+        crl_uri: Where the CRL of the root is found, an http or https URI, or None.
+        ca_issuers_uri: Where the certificate of the root is found, likewise.
+
     Raises:
-        InputError: The key is weak, the trust domain cannot stand in a name constraint, or the
-            validity reaches beyond the root's.
+        InputError: The key is weak, the trust domain cannot stand in a name constraint, a URI is
+            malformed, or the validity reaches beyond the root's.
     """
     host = trust_domain.require_host_name()
     ends = root.certificate.not_valid_before_utc, root.certificate.not_valid_after_utc
@@ -128,6 +141,13 @@ def make_intermediate(
         .add_extension(constraints, critical=True)  # RFC 5280 §4.2.1.10: it must be critical
         .add_extension(_ANY_POLICY, critical=False)
     )
+    if crl_uri is not None:
+        check_uri("CRL URI", crl_uri)
+        builder = builder.add_extension(distribution_points(crl_uri), critical=False)
+    if ca_issuers_uri is not None:
+        check_uri("caIssuers URI", ca_issuers_uri)
+        access = information_access(None, ca_issuers_uri)
+        builder = builder.add_extension(access, critical=False)
     return CertifiedKey(_sign(builder, root.private_key), private_key)
 
 

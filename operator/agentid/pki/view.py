@@ -13,6 +13,7 @@ from cryptography.hazmat import asn1
 
 from agentid.errors import InputError
 from agentid.pki import schema
+from agentid.pki.oids import AUTHORIZATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,17 +25,22 @@ T = TypeVar("T")
 
 
 class Oid:
-    """Dotted object identifiers, by the names that RFC 5280, RFC 9608 and X.520 give them."""
+    """Dotted object identifiers, by the names of RFC 5280, RFC 9608 and X.520, and one of ours."""
 
     SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
     KEY_USAGE: Final = "2.5.29.15"
     SUBJECT_ALT_NAME: Final = "2.5.29.17"
     BASIC_CONSTRAINTS: Final = "2.5.29.19"
     NAME_CONSTRAINTS: Final = "2.5.29.30"
+    CRL_DISTRIBUTION_POINTS: Final = "2.5.29.31"
     CERTIFICATE_POLICIES: Final = "2.5.29.32"
     AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
     EXT_KEY_USAGE: Final = "2.5.29.37"
     NO_REV_AVAIL: Final = "2.5.29.56"
+    AUTHORITY_INFO_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
+    AGENT_AUTHORIZATION: Final = AUTHORIZATION
+    OCSP: Final = "1.3.6.1.5.5.7.48.1"
+    CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
     SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
     CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
     CPS: Final = "1.3.6.1.5.5.7.2.1"
@@ -48,10 +54,13 @@ EXTENSION_NAMES: Final[Mapping[str, str]] = {
     Oid.SUBJECT_ALT_NAME: "subjectAltName",
     Oid.BASIC_CONSTRAINTS: "basicConstraints",
     Oid.NAME_CONSTRAINTS: "nameConstraints",
+    Oid.CRL_DISTRIBUTION_POINTS: "cRLDistributionPoints",
     Oid.CERTIFICATE_POLICIES: "certificatePolicies",
     Oid.AUTHORITY_KEY_IDENTIFIER: "authorityKeyIdentifier",
     Oid.EXT_KEY_USAGE: "extKeyUsage",
     Oid.NO_REV_AVAIL: "noRevAvail",
+    Oid.AUTHORITY_INFO_ACCESS: "authorityInfoAccess",
+    Oid.AGENT_AUTHORIZATION: "agentAuthorization",
 }
 
 # RFC 5280 §4.2.1.3, in the order of the bits.

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha512
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
@@ -38,8 +38,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentid.pki import X509Bundle
+    from agentid.pki.authorization import AgentAuthorization
 
-__all__ = ["NOON", "Issued", "LeafParts", "MemoryAuthorityStore", "ThrowawayCA"]
+__all__ = [
+    "NOON",
+    "Issued",
+    "LeafOptions",
+    "LeafParts",
+    "MemoryAuthorityStore",
+    "ThrowawayCA",
+]
 
 NOON: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 """The present of tests; `ManualClock` starts there as well."""
@@ -55,6 +63,19 @@ _ML_DSA: Final[dict[KeyAlgorithm, Callable[[bytes], PrivateKey]]] = {
     KeyAlgorithm.MLDSA65: mldsa.MLDSA65PrivateKey.from_seed_bytes,
     KeyAlgorithm.MLDSA87: mldsa.MLDSA87PrivateKey.from_seed_bytes,
 }
+
+
+class LeafOptions(TypedDict, total=False):
+    """What `LeafProfile` can be without."""
+
+    policy_oid: str | None
+    cps_uri: str | None
+    no_rev_avail: bool
+    crl_uri: str | None
+    ocsp_uri: str | None
+    ca_issuers_uri: str | None
+    authorization: AgentAuthorization | None
+    authorization_critical: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +211,15 @@ class ThrowawayCA:
         *,
         key_algorithm: KeyAlgorithm | None = None,
         lifetime: timedelta = timedelta(hours=1),
-        policy_oid: str | None = None,
-        cps_uri: str | None = None,
-        no_rev_avail: bool = False,
+        **options: Unpack[LeafOptions],
     ) -> LeafProfile:
-        """A profile that the authority can sign, valid from the present on."""
+        """A profile that the authority can sign, valid from the present on, of class assistant."""
         return LeafProfile(
             spiffe_id=self.spiffe_id(name),
             class_name="assistant",
             validity=Validity.of(self.now, lifetime, _BACKDATE, self.authority.not_after),
             key_algorithm=key_algorithm or self._algorithm,
-            policy_oid=policy_oid,
-            cps_uri=cps_uri,
-            no_rev_avail=no_rev_avail,
+            **options,
         )
 
     def issue(self, profile: LeafProfile | None = None) -> Issued:
