@@ -20,6 +20,7 @@ from agentid.ledger.configmaps import ConfigMapSegments
 from agentid.services.catalogue import Catalogue
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import IdentityService
+from agentid.services.incidents import IncidentService
 from agentid.services.issuance import Issuance
 from agentid.services.objects import IdentityObjects
 from agentid.services.secrets import SecretDelivery
@@ -78,6 +79,7 @@ class Parts:
     ledger: Ledger
     catalogue: Catalogue
     identities: IdentityService
+    incidents: IncidentService
     leader: Leader
 
 
@@ -149,6 +151,9 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 objects=IdentityObjects(client, world),
                 clock=clock,
                 metrics=metrics,
+            ),
+            incidents=IncidentService(
+                world=world, client=client, ledger=ledger, clock=clock, metrics=metrics
             ),
             leader=Leader(
                 ApiLease(lease_client, namespace=namespace, name=LEASE),

@@ -23,6 +23,7 @@ MANIFESTS: dict[str, Schema] = {
 ALLOWED_KEYWORDS = {
     "type", "format", "description", "default", "enum", "required", "properties", "items",
     "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum",
+    "minProperties", "maxProperties", "additionalProperties",
     "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 
@@ -46,6 +47,8 @@ def walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
     if "items" in schema:
         yield f"{path}[]", schema["items"]
         yield from walk(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield f"{path}[]", schema["additionalProperties"]
 
 
 FIELDS = [
@@ -90,7 +93,14 @@ def test_every_field_is_bounded(path: str, field: Schema) -> None:
             assert "maxItems" in field, path
             assert field["x-kubernetes-list-type"] in {"set", "map", "atomic"}
         case "object":
-            assert "properties" in field, path
+            assert (
+                "properties" in field
+                or {
+                    "maxProperties",
+                    "additionalProperties",
+                }
+                <= field.keys()
+            ), path
         case kind:
             assert kind == "boolean"
 
@@ -165,6 +175,13 @@ def test_status_defaults_to_pending(kind: str) -> None:
             ["Ready", "Class", "Tier", "Not-After", "Age"], ["SPIFFE ID", "Serial", "Reason"],
             [".spec.className", ".spec.suspend", ".spec.delivery.mode"],
             id="AgentIdentity",
+        ),
+        pytest.param(
+            "AgentRevocation", "Cluster", "arev",
+            ["Ready", "Phase", "Reason", "Hits", "Revoked", "Dry-Run", "Age"],
+            ["Identities", "Hold", "Started"],
+            [".spec.reason", ".spec.dryRun"],
+            id="AgentRevocation",
         ),
     ],
 )  # fmt: skip

@@ -34,6 +34,7 @@ PLURALS = {
     "AgentIssuer": "agentissuers",
     "AgentClass": "agentclasses",
     "AgentIdentity": "agentidentities",
+    "AgentRevocation": "agentrevocations",
 }
 ROWS = [
     pytest.param(kind, row, id=f"{kind}-{row['id']}")
@@ -243,6 +244,36 @@ def test_name_is_bounded(kind: str, server: Server) -> None:
             },
             id="AgentClass",
         ),
+        pytest.param(
+            "AgentRevocation",
+            {
+                "explanation": "\u8acb" * 1024,
+                "contact": f"{'s' * 241}@example.com",
+                "select": {
+                    "identities": [
+                        {"namespace": f"{n:03}{'n' * 60}", "name": f"{n:03}{'i' * 60}"}
+                        for n in range(500)
+                    ],
+                    "classNames": [f"{n:02}{'c' * 61}" for n in range(64)],
+                    "issuerNames": [f"{n:02}{'c' * 61}" for n in range(64)],
+                    "namespaces": [f"{n:03}{'n' * 60}" for n in range(256)],
+                    "serials": [f"{n + 1:040x}" for n in range(1000)],
+                    "labelSelector": {
+                        "matchLabels": {f"k{n}": "v" * 63 for n in range(16)},
+                        "matchExpressions": [
+                            {
+                                "key": f"example.com/{'k' * 63}",
+                                "operator": "In",
+                                "values": [f"{v:02}{'v' * 61}" for v in range(32)],
+                            }
+                            for _ in range(16)
+                        ],
+                    },
+                    "issued": {"after": "2026-01-31T12:00:00Z", "before": "2026-02-01T12:00:00Z"},
+                },
+            },
+            id="AgentRevocation",
+        ),
     ],
 )
 def test_greatest_spec_is_within_the_cost_budget(
@@ -299,6 +330,83 @@ def test_what_names_an_agent_cannot_be_changed(
         assert message in text
     finally:
         server.remove(kind, name)
+
+
+FIXED = "so that what was looked at is what is executed"
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "field", "message"),
+    [
+        pytest.param(
+            {"dryRun": False},
+            {"dryRun": True},
+            "spec.dryRun",
+            "revoked stays revoked",
+            id="dry-run",
+        ),
+        pytest.param(
+            {"dryRun": False, "hold": True, "release": True},
+            {"release": False},
+            "spec.release",
+            "cannot be set back to false",
+            id="release",
+        ),
+        *(
+            pytest.param({"dryRun": False}, change, "spec", FIXED, id=f"executed-{name}")
+            for name, change in {
+                "reason": {"reason": "superseded"},
+                "explanation": {"explanation": "another"},
+                "no-explanation": {"explanation": None},
+                "contact": {"contact": "b@example.com"},
+                "hold": {"hold": True},
+                "select": {"select": {"namespaces": ["other"]}},
+                "wider": {"select": {"namespaces": ["finance", "other"]}},
+            }.items()
+        ),
+        pytest.param(
+            {},
+            {"dryRun": False, "select": {"namespaces": ["other"]}},
+            "spec",
+            FIXED,
+            id="changed-as-it-is-executed",
+        ),
+    ],
+)
+def test_incident_that_is_meant_stands(
+    before: dict[str, Any], change: dict[str, Any], field: str, message: str, server: Server
+) -> None:
+    """What was executed stays on record as it was; the refusal names the way out."""
+    name = f"meant-{uuid.uuid4().hex[:8]}"
+    start = {"explanation": "one", "select": {"namespaces": ["finance"]}} | before
+    server.create(refusals.manifest("AgentRevocation", start, name=name), dry_run=False)
+    try:
+        with pytest.raises(ApiException) as refused:
+            server.call("patch", "AgentRevocation", name=name, body={"spec": change})
+        ((blamed, text),) = causes(refused.value)
+        assert blamed == field
+        assert message in text
+    finally:
+        server.remove("AgentRevocation", name)
+
+
+def test_incident_is_drafted_executed_and_released(server: Server) -> None:
+    """A draft may change at will; then it is executed by one step, and released by another."""
+    name = f"drafted-{uuid.uuid4().hex[:8]}"
+    body = refusals.manifest("AgentRevocation", {"hold": True}, name=name)
+    server.create(body, dry_run=False)
+    try:
+        steps: list[dict[str, Any]] = [
+            {"select": {"namespaces": ["finance", "support"]}, "explanation": "A key leaked"},
+            {"dryRun": False},
+            {"release": True},
+        ]
+        for step in steps:
+            server.call("patch", "AgentRevocation", name=name, body={"spec": step})
+        spec = server.call("get", "AgentRevocation", name=name)["spec"]
+        assert (spec["dryRun"], spec["release"]) == (False, True)
+    finally:
+        server.remove("AgentRevocation", name)
 
 
 def test_fields_can_be_selected(server: Server) -> None:

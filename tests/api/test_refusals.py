@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from agentid.api import AgentClass, AgentIdentity, AgentIssuer
+from agentid.api import AgentClass, AgentIdentity, AgentIssuer, AgentRevocation
 from agentid.api.permissions import MAX_COMPLIANCE, MAX_OPERATIONS, MAX_SYSTEMS
 from agentid.errors import SpecError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agentid.api.model import Resource
 
 KINDS: dict[str, type[Resource]] = {
-    kind.KIND: kind for kind in (AgentIssuer, AgentClass, AgentIdentity)
+    kind.KIND: kind for kind in (AgentIssuer, AgentClass, AgentIdentity, AgentRevocation)
 }
 DATA: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data/refused.yaml").read_text())
 

@@ -297,7 +297,7 @@ def test_classes_and_issuers_are_known_before_the_first_identity(
         await loops.prime()
         assert loops.primed
         asked = [path.split("?")[0].removeprefix(ROOT) for _, path, _, _ in server.requests]
-        assert asked == ["/agentissuers", "/agentclasses"]
+        assert asked == ["/agentissuers", "/agentclasses", "/agentrevocations"]
         assert set(loops._parts.world.issuers) == {"test"}
         assert set(loops._parts.world.classes) == {"batch"}
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.manifests.conftest import User
+
 if TYPE_CHECKING:
-    from tests.manifests.conftest import User
+    from e2e.providers import Cluster
 
 pytestmark = pytest.mark.integration
 
@@ -16,9 +18,11 @@ SYSTEM = "agentid-system"
 EVERYWHERE = {
     ("agentclasses.agentid.dev", "get list watch"),
     ("agentissuers.agentid.dev", "get list watch"),
+    ("agentrevocations.agentid.dev", "get list watch"),
     ("agentidentities.agentid.dev", "get list watch patch"),
     ("agentclasses.agentid.dev/status", "update"),
     ("agentissuers.agentid.dev/status", "update"),
+    ("agentrevocations.agentid.dev/status", "update"),
     ("agentidentities.agentid.dev/status", "update"),
     ("agentidentities.agentid.dev/finalizers", "update"),
     ("secrets", "create update"),
@@ -55,6 +59,8 @@ def test_nothing_but_this_is_granted_in_any_namespace(controller: User) -> None:
         "create agentidentities.agentid.dev", "update agentidentities.agentid.dev",
         "delete agentidentities.agentid.dev", "use agentclasses.agentid.dev",
         "update agentclasses.agentid.dev", "patch agentissuers.agentid.dev",
+        "create agentrevocations.agentid.dev", "patch agentrevocations.agentid.dev",
+        "delete agentrevocations.agentid.dev",
         "escalate clusterroles", "bind clusterroles", "escalate roles", "bind roles",
         "create rolebindings", "create clusterrolebindings", "update clusterroles",
         "impersonate users", "impersonate groups", "impersonate serviceaccounts",
@@ -108,7 +114,27 @@ def test_an_agent_team_sees_classes_and_edits_its_identities(team: User, namespa
         ("update", "agentclasses.agentid.dev", namespace),
         ("create", "agentissuers.agentid.dev", namespace),
         ("update", "agentidentities.agentid.dev", "--subresource=status", namespace),
+        ("get", "agentrevocations.agentid.dev", namespace),
+        ("create", "agentrevocations.agentid.dev", namespace),
         ("get", "configmaps", SYSTEM),
     ):
         answer = team("auth", "can-i", *what, "-n", namespace_of)
         assert answer.returncode != 0, what
+
+
+def test_a_security_officer_revokes_and_reads(installed: Cluster) -> None:
+    """By the role `agentid-security-officer`: incidents are theirs, identities are the teams'."""
+    role = "--clusterrole=agentid-security-officer"
+    installed.kubectl("create", "clusterrolebinding", "officer", role, "--user=officer")
+    officer = User(installed, "officer")
+    for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
+        officer.may("auth", "can-i", verb, "agentrevocations.agentid.dev")
+    officer.may("auth", "can-i", "list", "agentidentities.agentid.dev", "-A")
+    for *what, where in (
+        ("update", "agentidentities.agentid.dev", "default"),
+        ("create", "agentidentities.agentid.dev", "default"),
+        ("update", "agentrevocations.agentid.dev", "--subresource=status", "default"),
+        ("get", "configmaps", SYSTEM),
+        ("get", "secrets", "default"),
+    ):
+        assert officer("auth", "can-i", *what, "-n", where).returncode != 0, what

@@ -79,6 +79,7 @@ class Api:
             "agentidentities": "AgentIdentity",
             "agentclasses": "AgentClass",
             "agentissuers": "AgentIssuer",
+            "agentrevocations": "AgentRevocation",
         }
         whole = {"apiVersion": f"{_GROUP}/{_VERSION}", "kind": kinds[plural], **body}
         if namespace:
@@ -121,7 +122,7 @@ class Api:
         return items
 
     def object(self, plural: str, name: str) -> Json | None:
-        """An AgentClass or AgentIssuer."""
+        """An AgentClass, AgentIssuer or AgentRevocation."""
         return _found(
             lambda: self._custom.get_cluster_custom_object(_GROUP, _VERSION, plural, name)
         )

@@ -72,11 +72,17 @@ class Reason(StrEnum):
     SECRET_REFUSED = "SecretRefused"  # noqa: S105 (a reason, not a password)
     LEDGER_UNAVAILABLE = "LedgerUnavailable"
     SUSPENDED = "Suspended"
+    HELD = "Held"
     DELETING = "Deleting"
     INTERNAL_ERROR = "InternalError"
     AVAILABLE = "Available"
     AUTHORITY_INVALID = "AuthorityInvalid"
     RENEWING = "Renewing"
+    DRY_RUN = "DryRun"
+    EXECUTING = "Executing"
+    EXECUTED = "Executed"
+    RELEASED = "Released"
+    TOO_MANY_HELD = "TooManyHeld"
 
 
 REASON_MEANINGS: Final = {
@@ -108,6 +114,8 @@ REASON_MEANINGS: Final = {
     Reason.LEDGER_UNAVAILABLE: "The ledger cannot be written, so nothing may be issued; "
     "agentid retries.",
     Reason.SUSPENDED: "spec.suspend is true: every certificate is revoked, none is issued.",
+    Reason.HELD: "An AgentRevocation revoked the identity's certificates and keeps it from getting "
+    "another; the message names it, whom to ask, and how it is released.",
     Reason.DELETING: "The object is being deleted; its certificates are being revoked.",
     Reason.INTERNAL_ERROR: "A defect in agentid; the message holds the id under which the "
     "controller's log tells more.",
@@ -115,6 +123,13 @@ REASON_MEANINGS: Final = {
     Reason.AUTHORITY_INVALID: "The stored authorities of the issuer cannot be used; the message "
     "lists each fault. They are never overwritten.",
     Reason.RENEWING: "A new certificate is being issued; the current one stays in use.",
+    Reason.DRY_RUN: "The AgentRevocation tells what it would hit, and has revoked nothing; "
+    "set spec.dryRun to false to execute it.",
+    Reason.EXECUTING: "The AgentRevocation is revoking; status.progress tells how far it is.",
+    Reason.EXECUTED: "The AgentRevocation has revoked everything that it hit, for good.",
+    Reason.RELEASED: "The AgentRevocation was executed, and its hold has ended.",
+    Reason.TOO_MANY_HELD: "A hold by serial or by time of issuance names each identity, and there "
+    "are too many; select by namespace, class or labels instead. Nothing was revoked.",
 }
 """What each reason means and what to do, for the documentation and for `kubectl` users."""
 

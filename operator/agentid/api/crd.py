@@ -11,6 +11,7 @@ import yaml
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
+from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.schema import field_schema
 from agentid.constants import GROUP, VERSION
 
@@ -121,7 +122,29 @@ _KINDS: Final = (
             _REASON,
         ),
     ),
-)
+    _Kind(
+        AgentRevocation,
+        "agentrevocations",
+        "arev",
+        namespaced=False,
+        selectable=(".spec.reason", ".spec.dryRun"),
+        columns=(
+            _READY,
+            _Column("Phase", ".status.phase", "How far it is."),
+            _Column("Reason", ".spec.reason", "Why, as RFC 5280 has it."),
+            _Column("Hits", ".status.matched", "Certificates that are hit.", "integer"),
+            _Column("Revoked", ".status.revoked", "Certificates revoked so far.", "integer"),
+            _Column("Dry-Run", ".spec.dryRun", "Whether it only tells.", "boolean"),
+            _AGE,
+            _Column(
+                "Identities", ".status.identities", "AgentIdentities that are hit.",
+                "integer", _WIDE,
+            ),
+            _Column("Hold", ".spec.hold", "Whether they are held.", "boolean", _WIDE),
+            _Column("Started", ".status.startedAt", "When it was executed.", priority=_WIDE),
+        ),
+    ),
+)  # fmt: skip
 
 
 def _manifest(kind: _Kind) -> dict[str, object]:

@@ -17,6 +17,7 @@ __all__ = [
     "ComplianceTag",
     "DayEnd",
     "Hex",
+    "NamespaceName",
     "NamespacePattern",
     "OperationName",
     "Purpose",
@@ -68,6 +69,17 @@ SecretName = Annotated[
         253,
         f"is not the name of a Secret: {_OBJECT_NAME}, a letter or digit at both ends",
         "choose a name of at most 253 characters, or leave it out",
+    ),
+]
+
+NamespaceName = Annotated[
+    str,
+    Text(
+        _LABEL,
+        63,
+        "is not the name of a namespace: lower-case letters, digits and '-', a letter or digit at "
+        "both ends",
+        "give the name of one namespace of at most 63 characters",
     ),
 ]
 

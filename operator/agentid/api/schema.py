@@ -86,7 +86,7 @@ def _type_schema(kind: object, metadata: tuple[object, ...], where: str) -> Sche
                 *(rules if isinstance(rules, list) else []),
                 each.validation(),
             ]
-    bounded = {"enum", "format", "maxLength", "maxItems", "maximum", "properties"}
+    bounded = {"enum", "format", "maxLength", "maxItems", "maximum", "properties", "maxProperties"}
     if schema.get("type") != "boolean" and not bounded & schema.keys():
         msg = f"{where} has no bound"
         raise InternalError(msg)
@@ -101,8 +101,9 @@ def _bare_schema(kind: object, where: str) -> Schema:
         (member,) = (each for each in arguments if each is not type(None))
         # Absent and null are the same to the parser; the API server drops nulls by itself.
         return _type_schema(member, (), where)
-    if origin is tuple:
-        return {"type": "array", "items": _type_schema(arguments[0], (), where)}
+    if origin in _CONTAINERS:
+        name, entries, place = _CONTAINERS[origin]
+        return {"type": name, entries: _type_schema(arguments[place], (), where)}
     if isinstance(kind, type):
         if issubclass(kind, Model):
             return schema_of(kind)
@@ -113,6 +114,12 @@ def _bare_schema(kind: object, where: str) -> Schema:
     msg = f"{where} is of a type that a schema cannot state: {kind!r}"
     raise InternalError(msg)
 
+
+_CONTAINERS: dict[object, tuple[str, str, int]] = {
+    tuple: ("array", "items", 0),
+    dict: ("object", "additionalProperties", 1),
+}
+"""Type, keyword for the entries, and which argument of the type their schema comes from."""
 
 _SCALARS: dict[object, str] = {
     bool: "boolean",

@@ -22,10 +22,11 @@ import structlog
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
 from agentid.constants import ANNOTATION_RENEW_REQUESTED
+from agentid.controller.incidents import IncidentLoop
 from agentid.errors import AgentIdError, UnavailableError
 from agentid.kube.objects import ObjectKey, metadata_of, uid_of
 from agentid.kube.queue import Lane, WorkQueue
-from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES, AGENT_ISSUERS
+from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES, AGENT_ISSUERS, AGENT_REVOCATIONS
 from agentid.kube.schedule import Schedule
 from agentid.services.failure import PassError
 from agentid.services.world import Parsed
@@ -83,6 +84,7 @@ class Loops:
             clock=parts.clock, random=random.random, namespace_of=lambda key: key.namespace
         )
         self.schedule: Schedule[ObjectKey] = Schedule(clock=parts.clock)
+        self.incidents = IncidentLoop(parts, self._look_at)
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._furthest = self._ahead()
         self.primed = False
@@ -137,7 +139,7 @@ class Loops:
     # Life
 
     async def prime(self) -> None:
-        """Know all classes and issuers before the first identity is judged.
+        """Know all classes, issuers and incidents before the first identity is judged.
 
         Raises:
             AgentIdError: They cannot be listed; the message says what is missing.
@@ -149,6 +151,9 @@ class Loops:
         async with aclosing(client.list(AGENT_CLASSES)) as classes:
             async for body in classes:
                 self.class_seen(body, gone=False)
+        async with aclosing(client.list(AGENT_REVOCATIONS)) as incidents:
+            async for body in incidents:
+                self.incidents.seen(body, gone=False)
         self.primed = True
 
     def started(self) -> None:
@@ -158,6 +163,7 @@ class Loops:
             self._lead(),
             self._look_after_catalogue(),
             self._compact(),
+            self.incidents.run(),
             self.schedule.run(lambda key: self.queue.add(key, Lane.BACKGROUND)),
         )
         self._leading = tuple(asyncio.create_task(self._guarded(loop)) for loop in loops)
@@ -177,6 +183,7 @@ class Loops:
         while self.queue.working and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.02)
         await self._catalogue.close()
+        await self.incidents.queue.close()
         ending = self._leading
         self.stopped()
         if ending:

@@ -151,9 +151,7 @@ class _Run:
             except InputError:
                 raise
             except AgentIdError as error:
-                self._missing = (
-                    f"classes and issuers cannot be read: {error}; install crds/ and rbac/"
-                )
+                self._missing = f"the small kinds cannot be read: {error}; install crds/ and rbac/"
                 _log.warning("operator_waits", error=str(error))
                 await self._clock.sleep(_PRIME_AGAIN)
             else:

@@ -13,6 +13,7 @@ __all__ = [
     "AGENT_CLASSES",
     "AGENT_IDENTITIES",
     "AGENT_ISSUERS",
+    "AGENT_REVOCATIONS",
     "CONFIG_MAPS",
     "EVENTS",
     "EVERYTHING",
@@ -113,6 +114,9 @@ def _segment(text: str) -> str:
 AGENT_IDENTITIES: Final = Resource(GROUP, VERSION, "agentidentities", "AgentIdentity")
 AGENT_CLASSES: Final = Resource(GROUP, VERSION, "agentclasses", "AgentClass", namespaced=False)
 AGENT_ISSUERS: Final = Resource(GROUP, VERSION, "agentissuers", "AgentIssuer", namespaced=False)
+AGENT_REVOCATIONS: Final = Resource(
+    GROUP, VERSION, "agentrevocations", "AgentRevocation", namespaced=False
+)
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 PODS: Final = Resource("", "v1", "pods", "Pod")

@@ -4,6 +4,7 @@
             gone ──► revoke everything                              (nothing left to write to)
         deleting ──► revoke everything, then let go of the finalizer
        suspended ──► revoke everything, withdraw the Secret
+            held ──► the same, until the incident is released
          refused ──► revoke what the class no longer allows, after the grace period
          blocked ──► wait; what is valid stays
          granted ──► issue if a cause is found; revoke what was replaced for a reason
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from agentid.api.vocabulary import DeliveryMode
     from agentid.identity import SerialNumber
     from agentid.policy.grant import Grant
+    from agentid.policy.incident import Hold
 
 __all__ = ["Blocked", "Cause", "Held", "Observed", "Plan", "Standing", "plan", "renewal_of"]
 
@@ -72,6 +74,7 @@ class Standing(StrEnum):
     GONE = "gone"
     DELETING = "deleting"
     SUSPENDED = "suspended"
+    HELD = "held"
     REFUSED = "refused"
     BLOCKED = "blocked"
     GRANTED = "granted"
@@ -128,7 +131,8 @@ class Observed:
         status: What was written last.
         held: Newest first, those of namesakes that are gone included.
         agent_class: The class that the spec names, where there is one.
-        verdict: The judgement; None where nobody asks for one (gone, deleting, suspended).
+        verdict: The judgement; None where nobody asks for one (gone, deleting, suspended, held).
+        hold: The incident that keeps it from getting a certificate, None if none does.
     """
 
     metadata: ObjectMeta | None
@@ -137,6 +141,7 @@ class Observed:
     held: tuple[Held, ...]
     agent_class: AgentClass | None = None
     verdict: Granted | Refused | Blocked | None = None
+    hold: Hold | None = None
 
     @property
     def own(self) -> tuple[Held, ...]:
@@ -202,6 +207,9 @@ def plan(seen: Observed, now: datetime) -> Plan:
             tuple((each, _WITHDRAWN) for each in own),
             withdraw=_delivered_to(seen.status),
         )
+    elif (hold := seen.hold) is not None:
+        revoke = tuple((each, hold.reason) for each in own)
+        made = Plan(Standing.HELD, revoke, withdraw=_delivered_to(seen.status))
     else:
         match seen.verdict:
             case Granted() as granted:

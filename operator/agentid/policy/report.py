@@ -141,6 +141,11 @@ def _wanted(
                 Wanted(ConditionType.READY, _FALSE, Reason.SUSPENDED, message),
                 Wanted(ConditionType.SUSPENDED, _TRUE, Reason.SUSPENDED, message),
             )
+        case Standing.HELD, _ if seen.hold is not None:
+            return (
+                Wanted(ConditionType.READY, _FALSE, Reason.HELD, seen.hold.message),
+                Wanted(ConditionType.STALLED, _TRUE, Reason.HELD, seen.hold.message),
+            )
         case Standing.REFUSED, Refused() as refused:
             message = summarize([each.sentence for each in refused.violations])
             return (

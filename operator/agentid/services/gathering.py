@@ -72,15 +72,15 @@ class Gatherer:
         if body is None:
             return Observed(None, None, AgentIdentityStatus(), held)
         metadata = AgentIdentity.metadata_of(body)
-        status = AgentIdentity.status_of(body)
+        status, hold = AgentIdentity.status_of(body), self._world.hold_on(body)
         try:
             identity = AgentIdentity.parse(body)
         except SpecError as error:
             verdict = Blocked(Reason.INVALID_SPEC, summarize(error.violations), stalled=True)
-            return Observed(metadata, None, status, held, None, verdict)
+            return Observed(metadata, None, status, held, None, verdict, hold)
         agent_class = self._class_of(identity)
-        if metadata.deletion_timestamp is not None or identity.spec.suspend:
-            return Observed(metadata, identity, status, held, agent_class)
+        if metadata.deletion_timestamp is not None or identity.spec.suspend or hold is not None:
+            return Observed(metadata, identity, status, held, agent_class, hold=hold)
         verdict_of = self._judge(identity, agent_class, now)
         return Observed(metadata, identity, status, held, agent_class, verdict_of)
 

@@ -1,8 +1,8 @@
 """The world as the watches tell it: what a pass looks at instead of asking the API server.
 
 Identities come in tens of thousands and are looked at rarely, so they are kept as the bytes of
-their JSON, a third of the size of what they parse to. Classes and issuers are few and are looked at
-in every pass, so they are kept parsed.
+their JSON, a third of the size of what they parse to. Classes, issuers and incidents are few and
+are looked at in every pass, so they are kept parsed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
 
+from agentid.api.agentrevocation import AgentRevocation
 from agentid.errors import SpecError
 from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of, uid_of
+from agentid.policy.incident import Bearer, Incident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from agentid.api.agentissuer import AgentIssuer
     from agentid.issuers import Issuer
     from agentid.kube.objects import JsonObject
+    from agentid.policy.incident import Hold
 
-__all__ = ["Identities", "IssuerState", "Parsed", "World"]
+__all__ = ["Identities", "Incidents", "IssuerState", "Parsed", "World"]
 
 T = TypeVar("T")
 
@@ -121,6 +124,55 @@ class Parsed(Generic[T]):
             return cls(body, None, error.violations)
 
 
+class Incidents:
+    """The AgentRevocations, newest version of each."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[str, Parsed[AgentRevocation]] = {}
+        self._incidents: dict[str, Incident] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all there are at this moment."""
+        return iter(tuple(self._parsed))
+
+    def put(self, body: Mapping[str, object]) -> bool:
+        """Take in an object as the API server told it.
+
+        Returns:
+            Whether it is news: an older version, which a watch may tell after the answer to a
+            write, must not make a hold vanish for a moment.
+        """
+        name, known = ObjectKey.of(body).name, None
+        if (before := self._parsed.get(name)) is not None and uid_of(before.body) == uid_of(body):
+            known = _number(resource_version_of(before.body))
+        if known is not None and _number(resource_version_of(body)) <= known:
+            return False
+        self._parsed[name] = parsed = Parsed.of(AgentRevocation.parse, body)
+        self._incidents.pop(name, None)
+        if parsed.model is not None:
+            self._incidents[name] = Incident(parsed.model)
+        return True
+
+    def drop(self, name: str) -> None:
+        """Forget an object that is gone; what it held is held no longer."""
+        self._parsed.pop(name, None)
+        self._incidents.pop(name, None)
+
+    def get(self, name: str) -> Parsed[AgentRevocation] | None:
+        """Return an object, None if there is none."""
+        return self._parsed.get(name)
+
+    def incident(self, name: str) -> Incident | None:
+        """Return an object that parses, ready to be asked; None if there is none."""
+        return self._incidents.get(name)
+
+    def holds(self) -> Iterator[tuple[Incident, Hold]]:
+        """Yield those that hold somebody now, by name: the first of several is who is told."""
+        for name in sorted(self._incidents):
+            if (hold := self._incidents[name].hold) is not None:
+                yield self._incidents[name], hold
+
+
 @dataclass(frozen=True, slots=True)
 class IssuerState:
     """An issuer that was set up, or why it was not.
@@ -144,6 +196,7 @@ class World:
         self.classes: dict[str, Parsed[AgentClass]] = {}
         self.issuers: dict[str, Parsed[AgentIssuer]] = {}
         self.issuer_states: dict[str, IssuerState] = {}
+        self.incidents = Incidents()
 
     def classes_of(self, issuer_name: str) -> frozenset[str]:
         """Names of the classes that an issuer signs for."""
@@ -152,3 +205,24 @@ class World:
             for name, parsed in self.classes.items()
             if parsed.model is not None and parsed.model.spec.issuer_name == issuer_name
         )
+
+    def bearer_of(self, body: Mapping[str, object]) -> Bearer:
+        """An AgentIdentity as incidents see it, whether its spec parses or not."""
+        key, labels, spec = ObjectKey.of(body), metadata_of(body).get("labels"), body.get("spec")
+        name = spec.get("className") if isinstance(spec, dict) else None
+        parsed = self.classes.get(str(name))
+        issuer = None if parsed is None or parsed.model is None else parsed.model.spec.issuer_name
+        return Bearer(
+            key.namespace,
+            key.name,
+            name if isinstance(name, str) else None,
+            issuer,
+            labels if isinstance(labels, dict) else {},
+        )
+
+    def hold_on(self, body: Mapping[str, object]) -> Hold | None:
+        """What keeps an AgentIdentity from getting a certificate, None if nothing does."""
+        for incident, hold in self.incidents.holds():
+            if incident.concerns(self.bearer_of(body)):
+                return hold
+        return None

@@ -1,0 +1,96 @@
+"""What the triggers set off for AgentRevocations.
+
+They have a queue of their own, so that none waits behind issuers that are away, or identities that
+come in thousands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agentid.errors import AgentIdError, UnavailableError
+from agentid.kube.objects import ObjectKey
+from agentid.kube.queue import Lane, WorkQueue
+from agentid.kube.schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from agentid.factory import Parts
+
+__all__ = ["IncidentLoop"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_WORKERS: Final = 4
+"""Incidents at a time: one that waits for the ledger holds up no other."""
+
+
+class IncidentLoop:
+    """Keeps the world's incidents up to date, and has the leader execute them."""
+
+    def __init__(self, parts: Parts, look_at: Callable[[Iterable[ObjectKey]], None]) -> None:
+        """Take the parts; nothing runs yet.
+
+        Args:
+            parts: Of the operator.
+            look_at: Has identities looked at, one after the other.
+        """
+        self._service = parts.incidents
+        self._incidents = parts.world.incidents
+        self._clock = parts.clock
+        self._look_at = look_at
+        self.queue: WorkQueue[str] = WorkQueue(
+            clock=parts.clock, random=random.random, namespace_of=lambda _: ""
+        )
+        self._schedule: Schedule[str] = Schedule(clock=parts.clock)
+
+    def seen(self, body: Mapping[str, object], *, gone: bool) -> None:
+        """An AgentRevocation has appeared, changed or gone."""
+        name = ObjectKey.of(body).name
+        if not gone:
+            if self._incidents.put(body):
+                self.queue.add(name, Lane.REVOCATION)
+            return
+        incident = self._incidents.incident(name)
+        held = () if incident is None or incident.hold is None else self._service.concerned(name)
+        self._incidents.drop(name)
+        self._schedule.cancel(name)
+        self._look_at(held)
+
+    async def run(self) -> None:
+        """Execute incidents, as the leader does, until cancelled or closed."""
+        for name in self._incidents:
+            self.queue.add(name, Lane.REVOCATION)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_WORKERS):
+                group.create_task(self._work())
+            group.create_task(
+                self._schedule.run(lambda name: self.queue.add(name, Lane.REVOCATION))
+            )
+
+    async def _work(self) -> None:
+        async for name in self.queue:
+            try:
+                outcome = await self._service.reconcile(name)
+            except asyncio.CancelledError:
+                self.queue.retry(name)
+                raise
+            except UnavailableError as error:
+                _log.warning("incident_interrupted", incident=name, error=str(error))
+                self.queue.retry(name, error.retry_after)
+            except AgentIdError as error:
+                _log.warning("incident_failed", incident=name, error=str(error))
+                self.queue.retry(name)
+            except Exception:  # noqa: BLE001 - as for identities: one must not end the others
+                _log.exception("incident_crashed", incident=name)
+                self.queue.retry(name)
+            else:
+                self.queue.done(name)
+                self._look_at(outcome.concerned)
+                if outcome.again is not None:
+                    self._schedule.at(name, self._clock.now() + outcome.again)

@@ -1,0 +1,451 @@
+"""Executes AgentRevocations: once, whatever happens in between.
+
+```
+ dry run ─► what it would hit stands in the status                        nothing is revoked
+ execute ─► startedAt in the status ─► ledger ─► look again ─► Executed   revoked, for good
+                 durable, the cut-off     │           │
+                                          └───────────┴─ a crash anywhere: the next pass goes on
+```
+
+Nothing but the ledger says what is done: what is left to revoke is what the selection hits, was
+issued until the cut-off, and is not revoked. So a pass that was interrupted anywhere is completed
+by the next, and no serial is revoked twice. The ledger is asked and not the API server: it knows
+certificates of identities that are gone.
+
+A certificate may be on its way to the ledger as an incident begins. So there is a second look,
+later than the ledger lets anybody wait; only then it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+import orjson
+import structlog
+
+from agentid.api.agentrevocation import (
+    MAX_HELD,
+    MAX_HITS,
+    AgentRevocation,
+    HeldIdentity,
+    Hit,
+    Phase,
+)
+from agentid.api.conditions import Reason
+from agentid.errors import AgentIdError, ConflictError, NotFoundError, UnavailableError
+from agentid.kube.objects import ObjectKey, metadata_of
+from agentid.kube.resources import AGENT_IDENTITIES, AGENT_REVOCATIONS, Selector
+from agentid.policy import incident_report as report
+from agentid.policy.incident import Bearer, Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from agentid.api.agentrevocation import AgentRevocationStatus, Selection
+    from agentid.api.model import ObjectMeta
+    from agentid.clock import Clock
+    from agentid.kube.client import Client
+    from agentid.ledger import Entry, Ledger
+    from agentid.policy.incident import Incident
+    from agentid.services.world import World
+    from agentid.telemetry.metrics import Metrics
+
+__all__ = ["IncidentService", "Outcome"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+SETTLE: Final = timedelta(seconds=12)
+"""From the first look to the last. The ledger tells whoever waits for it after ten seconds that it
+is away (`CommitLimits.timeout`); what was being issued as the incident began is on record by
+then."""
+
+CHUNK: Final = 10_000
+"""Revocations in one append; the status counts them after each. That many are durable in about a
+second, far within the ten that the ledger lets anybody wait."""
+
+_BREATH: Final = 2000
+"""Certificates looked at before others get a turn: some 10 ms."""
+
+_DOUBT: Final = timedelta(hours=24)
+"""As in `services.gathering`: without a better time, what expired within the longest lifetime of a
+certificate still counts."""
+
+_TRIES: Final = 3
+"""To write a status while others write the object; each looks at it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass over an incident leads to.
+
+    Attributes:
+        again: When to look at it again, None if there is no such time.
+        concerned: Identities to look at: their certificates were revoked, or a hold on them has
+            begun or ended.
+    """
+
+    again: timedelta | None = None
+    concerned: tuple[ObjectKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """What a look found.
+
+    Attributes:
+        found: For the status.
+        left: What is not revoked yet.
+    """
+
+    found: report.Found
+    left: tuple[Entry, ...]
+
+
+class IncidentService:
+    """One pass at a time for each AgentRevocation; `WorkQueue` sees to that."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        client: Client,
+        ledger: Ledger,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """Take the parts."""
+        self._world = world
+        self._client = client
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        # When this process first looked, by the monotonic clock: the wall clock may be set back.
+        self._began: dict[str, float] = {}
+
+    async def reconcile(self, name: str) -> Outcome:
+        """Do what has to be done about an incident now.
+
+        Raises:
+            UnavailableError: API server or ledger is away; what was revoked is revoked, and the
+                next pass goes on.
+            AgentIdError: The API server refuses.
+        """
+        for _ in range(_TRIES):
+            try:
+                return await self._pass(name)
+            except ConflictError:
+                # Somebody wrote the object: another leader may have come further than we know.
+                await self._refresh(name)
+        message = f"AgentRevocation {name} changes faster than its status is written"
+        raise UnavailableError(message)
+
+    def concerned(self, name: str) -> tuple[ObjectKey, ...]:
+        """The identities there are that a hold of the incident would hold."""
+        incident = self._world.incidents.incident(name)
+        if incident is None or not incident.resource.spec.hold:
+            return ()
+        return tuple(
+            key
+            for key in self._world.identities
+            if (body := self._world.identities.get(key)) is not None
+            and incident.concerns(self._world.bearer_of(body))
+        )
+
+    # A pass
+
+    async def _pass(self, name: str) -> Outcome:
+        parsed, now = self._world.incidents.get(name), self._clock.now()
+        if parsed is None:
+            return Outcome()
+        metadata = AgentRevocation.metadata_of(parsed.body)
+        incident = self._world.incidents.incident(name)
+        if incident is None:
+            old = AgentRevocation.status_of(parsed.body)
+            await self._store(metadata, old, report.invalid(metadata, old, parsed.faults, now))
+            return Outcome()
+        resource = incident.resource
+        phase = resource.status.phase
+        if phase in {Phase.EXECUTED, Phase.RELEASED}:
+            return await self._after_execution(resource, now)
+        if resource.status.started_at is None:
+            if metadata.deletion_timestamp is not None or _told(resource):
+                return Outcome()
+            if resource.spec.dry_run:
+                return await self._dry_run(incident, now)
+        return await self._execute(incident, now)
+
+    async def _dry_run(self, incident: Incident, now: datetime) -> Outcome:
+        resource = incident.resource
+        found = (await self._look(incident, now, now)).found
+        status = report.after_dry_run(resource, found, now)
+        if _cannot_be_held(resource, found):
+            status = report.too_many_held(resource, found, now)
+        await self._write(resource, status)
+        _log.info("incident_dry_run", incident=resource.metadata.name, matched=found.matched)
+        return Outcome()
+
+    async def _execute(self, incident: Incident, now: datetime) -> Outcome:
+        resource, began = incident.resource, incident.resource.status.started_at
+        started = began or now
+        hits = await self._look(incident, started, now)
+        if began is None and _cannot_be_held(resource, hits.found):
+            await self._write(resource, report.too_many_held(resource, hits.found, now))
+            return Outcome()
+        held = _held(resource, hits.found)
+        if began is None or held != resource.status.held:
+            # Before the first revocation: from here on the cut-off stands, and the hold holds.
+            status = report.under_way(resource, hits.found, held, started, now)
+            stored = await self._write(resource, status)
+            if stored is None:
+                return Outcome()
+            resource = stored
+            if began is None:
+                _log.warning(
+                    "incident_started", incident=resource.metadata.name,
+                    uid=resource.metadata.uid, reason=resource.spec.reason.value,
+                    matched=hits.found.matched, identities=len(hits.found.identities),
+                )  # fmt: skip
+        unseen = bool(hits.left) or resource.status.progress != 100  # noqa: PLR2004 - percent
+        found = await self._revoke(resource, hits)
+        concerned = self._concerned(resource, found) if unseen else ()
+        return await self._conclude(resource.metadata.name, found, concerned)
+
+    async def _revoke(self, resource: AgentRevocation, hits: _Hits) -> report.Found:
+        """Revoke what is left, and tell in between how far it is."""
+        found, reason = hits.found, resource.revocation_reason
+        for start in range(0, len(hits.left), CHUNK):
+            if start:
+                await self._tell_progress(resource.metadata.name, found)
+            part = hits.left[start : start + CHUNK]
+            at = self._clock.now()
+            records = [entry.revocation(reason, at=at, actor=resource.actor) for entry in part]
+            try:
+                await self._ledger.append(*records)
+            except UnavailableError as error:
+                await self._tell_failure(resource.metadata.name, found, error)
+                raise
+            self._metrics.revocations.labels(reason.value).inc(len(records))
+            found = replace(found, revoked=found.revoked + len(records))
+        return found
+
+    async def _conclude(
+        self, name: str, found: report.Found, concerned: tuple[ObjectKey, ...]
+    ) -> Outcome:
+        """Tell that everything found is revoked, and whether that is all."""
+        incident, now = self._world.incidents.incident(name), self._clock.now()
+        if incident is None:  # deleted meanwhile; what is revoked is revoked
+            return Outcome(concerned=concerned)
+        resource = incident.resource
+        settled = self._settles_in(resource.metadata.uid)
+        if settled > timedelta(0):
+            await self._write(resource, report.under_way(resource, found, None, None, now))
+            return Outcome(settled, concerned)
+        await self._write(resource, report.when_executed(resource, found, now))
+        self._began.pop(resource.metadata.uid, None)
+        _log.warning(
+            "incident_executed", incident=name, uid=resource.metadata.uid,
+            revoked=found.revoked, identities=len(found.identities),
+        )  # fmt: skip
+        return Outcome(timedelta(0) if resource.spec.release else None, concerned)
+
+    async def _after_execution(self, resource: AgentRevocation, now: datetime) -> Outcome:
+        released = resource.spec.hold and resource.spec.release
+        if not released or resource.status.phase is Phase.RELEASED:
+            return Outcome()
+        await self._write(resource, report.after_release(resource, now))
+        _log.warning("incident_released", incident=resource.metadata.name)
+        return Outcome(concerned=self.concerned(resource.metadata.name))
+
+    def _settles_in(self, uid: str) -> timedelta:
+        now = self._clock.monotonic()
+        return SETTLE - timedelta(seconds=now - self._began.setdefault(uid, now))
+
+    def _concerned(self, resource: AgentRevocation, found: report.Found) -> tuple[ObjectKey, ...]:
+        hit = (ObjectKey(*key) for key in found.identities)
+        return tuple(dict.fromkeys(chain(hit, self.concerned(resource.metadata.name))))
+
+    async def _tell_progress(self, name: str, found: report.Found) -> None:
+        incident = self._world.incidents.incident(name)
+        if incident is not None:
+            resource = incident.resource
+            status = report.under_way(resource, found, None, None, self._clock.now())
+            await self._write(resource, status)
+
+    async def _tell_failure(self, name: str, found: report.Found, error: UnavailableError) -> None:
+        """Write into the status that the ledger is away; best effort, the pass has failed."""
+        incident, now = self._world.incidents.incident(name), self._clock.now()
+        if incident is None:
+            return
+        reason, resource = Reason.LEDGER_UNAVAILABLE, incident.resource
+        try:
+            status = report.after_failure(resource, found, reason, str(error), now)
+            await self._write(resource, status)
+        except AgentIdError as failed:
+            _log.warning("incident_status_not_written", incident=name, error=str(failed))
+
+    # Looking
+
+    async def _look(self, incident: Incident, until: datetime, now: datetime) -> _Hits:
+        """Find what is hit: selected, issued until a moment, and not revoked by anybody else."""
+        resource = incident.resource
+        labels = await self._labels(resource.spec.select)
+        certain = min(now, self._ledger.trusted_now() or now - _DOUBT)
+        hits: list[tuple[Entry, tuple[str, ...]]] = []
+        # A copy: what becomes durable meanwhile is for the next look.
+        for number, entry in enumerate(tuple(self._ledger.state.entries())):
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+            issued, revoked = entry.issued, entry.revoked
+            # What was made by a clock that was ahead was made before now, whatever it says.
+            if until < issued.issued_at <= now:
+                continue
+            if issued.not_after < certain if revoked is None else revoked.actor != resource.actor:
+                continue
+            if why := incident.sieve.why(_candidate(entry, labels)):
+                hits.append((entry, why))
+        hits.sort(key=_place)
+        serials = incident.sieve.serials
+        known = {entry.serial for entry, _ in hits}
+        found = report.Found(
+            hits=tuple(_hit(entry, why) for entry, why in hits[:MAX_HITS]),
+            matched=len(hits),
+            revoked=sum(entry.revoked is not None for entry, _ in hits),
+            identities=tuple(
+                dict.fromkeys((entry.issued.namespace, entry.issued.name) for entry, _ in hits)
+            ),
+            unknown=sum(
+                serial not in known and self._ledger.state.by_serial(serial) is None
+                for serial in serials
+            ),
+        )
+        return _Hits(found, tuple(entry for entry, _ in hits if entry.revoked is None))
+
+    async def _labels(self, select: Selection) -> dict[tuple[str, str], Mapping[str, str]]:
+        """The labels of the identities that a label selector selects, from the API server itself.
+
+        The cache may be young and not hold them all; and an incident must not miss one.
+        """
+        if select.label_selector is None:
+            return {}
+        found: dict[tuple[str, str], Mapping[str, str]] = {}
+        selector = Selector(labels=select.label_selector.query)
+        listing = self._client.list_metadata(AGENT_IDENTITIES, selector=selector)
+        async with aclosing(listing) as identities:
+            async for body in identities:
+                key, labels = ObjectKey.of(body), metadata_of(body).get("labels")
+                found[key.namespace, key.name] = labels if isinstance(labels, dict) else {}
+        return found
+
+    # Writing
+
+    async def _write(
+        self, resource: AgentRevocation, status: AgentRevocationStatus
+    ) -> AgentRevocation | None:
+        """Replace the status, and return the object as it is then; None if it is gone."""
+        name = resource.metadata.name
+        await self._store(resource.metadata, resource.status, status)
+        incident = self._world.incidents.incident(name)
+        return None if incident is None else incident.resource
+
+    async def _store(
+        self, metadata: ObjectMeta, old: AgentRevocationStatus, status: AgentRevocationStatus
+    ) -> None:
+        """Replace the status, if there is anything to write, and take the object in as stored.
+
+        Raises:
+            ConflictError: The object is not as we know it; look at it again.
+        """
+        if status == old:
+            return
+        body = {
+            "apiVersion": AGENT_REVOCATIONS.api_version,
+            "kind": AGENT_REVOCATIONS.kind,
+            "metadata": {
+                "name": metadata.name,
+                "uid": metadata.uid,
+                "resourceVersion": metadata.resource_version,
+            },
+            "status": status.to_api(),
+        }
+        try:
+            self._world.incidents.put(await self._client.replace_status(AGENT_REVOCATIONS, body))
+        except NotFoundError:
+            self._world.incidents.drop(metadata.name)
+
+    async def _refresh(self, name: str) -> None:
+        try:
+            body = await self._client.get(AGENT_REVOCATIONS, name)
+        except NotFoundError:
+            self._world.incidents.drop(name)
+            return
+        self._world.incidents.put(body)
+
+
+def _told(resource: AgentRevocation) -> bool:
+    """Whether the status tells already all there is to tell of this spec."""
+    status = resource.status
+    if status.observed_generation != resource.metadata.generation:
+        return False
+    stalled = any(each.reason == Reason.TOO_MANY_HELD for each in status.conditions)
+    return stalled or (resource.spec.dry_run and status.phase is Phase.DRY_RUN)
+
+
+def _cannot_be_held(resource: AgentRevocation, found: report.Found) -> bool:
+    spec = resource.spec
+    return spec.hold and spec.select.by_certificate and len(found.identities) > MAX_HELD
+
+
+def _held(resource: AgentRevocation, found: report.Found) -> tuple[HeldIdentity, ...]:
+    """Who is held by name: who was, and who is hit now as well."""
+    spec = resource.spec
+    if not (spec.hold and spec.select.by_certificate):
+        return ()
+    before = ((each.namespace, each.name) for each in resource.status.held)
+    everyone = dict.fromkeys(chain(before, found.identities))
+    return tuple(HeldIdentity(namespace=one, name=other) for one, other in everyone)[:MAX_HELD]
+
+
+def _candidate(entry: Entry, labels: Mapping[tuple[str, str], Mapping[str, str]]) -> Candidate:
+    issued = entry.issued
+    bearer = Bearer(
+        issued.namespace,
+        issued.name,
+        _class_of(issued.grant),
+        issued.issuer,
+        labels.get((issued.namespace, issued.name)),
+    )
+    return Candidate(bearer, issued.serial, issued.issued_at)
+
+
+@lru_cache(maxsize=4096)
+def _class_of(grant: str) -> str | None:
+    """The class in a grant; also of one that a newer release wrote, as far as it can be read."""
+    try:
+        body = orjson.loads(grant)
+    except orjson.JSONDecodeError:
+        return None
+    name = body.get("class") if isinstance(body, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _place(hit: tuple[Entry, Sequence[str]]) -> tuple[object, ...]:
+    issued = hit[0].issued
+    return issued.namespace, issued.name, issued.issued_at, issued.serial
+
+
+def _hit(entry: Entry, why: Sequence[str]) -> Hit:
+    issued = entry.issued
+    return Hit(
+        namespace=issued.namespace,
+        name=issued.name,
+        serial=str(issued.serial),
+        spiffe_id=issued.spiffe_id,
+        why=", ".join(why),
+    )
