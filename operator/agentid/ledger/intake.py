@@ -29,12 +29,14 @@ from agentid.ledger.trusted_time import TrustedTime
 from agentid.ledger.verify import Alarm, AlarmKind, SegmentInfo
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agentid.clock import Clock
     from agentid.ledger.alarms import AlarmBook
     from agentid.ledger.committer import Commit
     from agentid.ledger.store import StoredSegment
 
-__all__ = ["DAMAGED_ACTOR", "Durable", "Intake", "Listener"]
+__all__ = ["DAMAGED_ACTOR", "Durable", "Intake", "Listener", "named_as_revoked"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -181,7 +183,7 @@ class Intake:
             self._suspect()
         records = reading.records
         if doubtful:
-            records = (*records, *self._named_as_revoked(reading))
+            records = (*records, *named_as_revoked(reading, self.state, self._clock.now()))
         for record in records:
             if not self.state.apply(record, doubtful=doubtful):
                 self._issued_twice(record, reading.name)
@@ -191,19 +193,6 @@ class Intake:
                 listener(durable)
             except Exception:  # noqa: BLE001 - a listener's defect must not cost the record
                 _log.exception("ledger_listener_failed", segment=reading.name)
-
-    def _named_as_revoked(self, reading: Reading) -> tuple[Revoked, ...]:
-        readable = {record.serial for record in reading.records if isinstance(record, Revoked)}
-        now = self._clock.now() if reading.header is None else reading.header.created
-        found: list[Revoked] = []
-        for serial in reading.revokes:
-            if serial in readable or self.state.is_revoked(serial):
-                continue
-            entry = self.state.by_serial(serial)
-            until = entry.issued.not_after if entry else now + _UNKNOWN_LIFETIME
-            reason = RevocationReason.UNSPECIFIED
-            found.append(Revoked(serial, reason, now, until.replace(microsecond=0), DAMAGED_ACTOR))
-        return tuple(found)
 
     def _suspect(self) -> None:
         if self._suspicious_since is None:
@@ -218,3 +207,24 @@ class Intake:
                 "certificate as well; an issuer has given it twice, or a segment was forged",
             )
         )
+
+
+def named_as_revoked(reading: Reading, state: LedgerState, now: datetime) -> tuple[Revoked, ...]:
+    """Revocations that the header of a damaged segment names, and no record that can be read.
+
+    Args:
+        reading: What could be read of it.
+        state: What is known besides.
+        now: The time; it stands for that of the revocation if the segment does not tell its own.
+    """
+    readable = {record.serial for record in reading.records if isinstance(record, Revoked)}
+    at = now if reading.header is None else reading.header.created
+    found: list[Revoked] = []
+    for serial in reading.revokes:
+        if serial in readable or state.is_revoked(serial):
+            continue
+        entry = state.by_serial(serial)
+        until = entry.issued.not_after if entry else at + _UNKNOWN_LIFETIME
+        reason = RevocationReason.UNSPECIFIED
+        found.append(Revoked(serial, reason, at, until.replace(microsecond=0), DAMAGED_ACTOR))
+    return tuple(found)

@@ -206,6 +206,10 @@ class LedgerState:
                 yield entry.revoked
         yield from self._unmatched.values()
 
+    def unmatched(self) -> Iterator[Revoked]:
+        """Those of them whose certificate is not on record."""
+        return iter(self._unmatched.values())
+
     def doubtful(self) -> Iterator[Record]:
         """Records that only damaged segments hold."""
         for entry in self._by_serial.values():

@@ -1,0 +1,105 @@
+"""Where a command reads the ledger from: an export in a file, or the segments of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import typer
+
+from agentid.clock import SystemClock
+from agentid.errors import InputError, NotFoundError, UnavailableError
+from agentid.kube.client import Client
+from agentid.kube.credentials import load_credentials
+from agentid.kube.objects import ObjectKey
+from agentid.kube.resources import CONFIG_MAPS, Selector
+from agentid.ledger.configmaps import SELECTOR, segment_of
+from agentid.ledger.export import Exporter, Seal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FromFile", "Namespace", "opened", "spool"]
+
+Namespace: TypeAlias = Annotated[
+    str, typer.Option("--namespace", "-n", help="Of the operator, in the cluster.")
+]
+FromFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--from", help="Read this export and no cluster; - reads standard input."),
+]
+
+_ATTEMPTS: Final = 5
+"""How often reading is begun anew since segments were compacted meanwhile. A round of compaction
+comes once in minutes, and reading takes seconds."""
+
+
+@contextmanager
+def opened(file: str | None, namespace: str) -> Iterator[IO[bytes]]:
+    """An export, from its beginning.
+
+    Args:
+        file: Where it is, `-` for standard input; None for one of the cluster's segments, which is
+            spooled to a temporary file.
+        namespace: Of the operator, in the cluster.
+
+    Raises:
+        InputError: The file cannot be read.
+        AgentIdError: The cluster cannot.
+    """
+    if file == "-":
+        yield sys.stdin.buffer
+    elif file is not None:
+        try:
+            stream = Path(file).open("rb")  # noqa: SIM115 - closed below, errors of its users pass
+        except OSError as error:
+            message = f"{file}: cannot be read ({error.strerror}); give a file of ledger export"
+            raise InputError(message) from error
+        with stream:
+            yield stream
+    else:
+        with tempfile.TemporaryFile() as spooled:
+            spool(namespace, spooled)
+            spooled.seek(0)
+            yield spooled
+
+
+def spool(namespace: str, stream: IO[bytes]) -> Seal:
+    """Write an export of the cluster's segments, one segment in memory at a time.
+
+    Raises:
+        UnavailableError: The cluster is away, or the ledger changes faster than it can be read.
+        AgentIdError: The cluster refuses.
+    """
+    return asyncio.run(_spool(namespace, stream))
+
+
+async def _spool(namespace: str, stream: IO[bytes]) -> Seal:
+    clock = SystemClock()
+    async with Client(await load_credentials(clock=clock)) as client:
+        for _ in range(_ATTEMPTS):
+            stream.seek(0)
+            stream.truncate()
+            exporter = Exporter(stream.write, clock.now())
+            try:
+                await _read(client, namespace, exporter)
+            except NotFoundError:
+                continue  # another segment stands for it now
+            return exporter.end()
+    message = (
+        f"the ledger in namespace {namespace} was compacted {_ATTEMPTS} times while it was read; "
+        "try again"
+    )
+    raise UnavailableError(message)
+
+
+async def _read(client: Client, namespace: str, exporter: Exporter) -> None:
+    """Read what there is at one moment: segments never change, so those listed then are it."""
+    listed = client.list_metadata(CONFIG_MAPS, namespace, selector=Selector(labels=SELECTOR))
+    names = sorted([ObjectKey.of(body).name async for body in listed])
+    for name in names:
+        exporter.add(segment_of(await client.get(CONFIG_MAPS, name, namespace)))
