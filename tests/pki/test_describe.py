@@ -19,6 +19,11 @@ from hypothesis import strategies as st
 from agentid.errors import InputError
 from agentid.identity import SpiffeId
 from agentid.pki import KeyAlgorithm
+from agentid.pki.authorization import (
+    AgentAuthorization,
+    AuthorizedPolicy,
+    AuthorizedSchedule,
+)
 from agentid.pki.describe import Description, describe
 from agentid.pki.pem import certificate_pem
 from agentid.pki.words import lines
@@ -120,6 +125,114 @@ def test_the_present_is_told_when_it_is_given(now: datetime, state: str) -> None
     """The last second counts."""
     assert ("now", state) in lines(describe(LEAF.der), now)
     assert not any(label == "now" for label, _ in lines(describe(LEAF.der)))
+
+
+BASE = "http://responder.example.org"
+SYSTEMS = ("crm.contacts", "erp.*")
+
+
+def authorization(*systems: str, schedule: AuthorizedSchedule | None = None) -> AgentAuthorization:
+    """An authorization, by reference where it has many systems."""
+    return AgentAuthorization.of(
+        agent_class="assistant",
+        tier="High",
+        sponsor="finance@example.org",
+        policy=AuthorizedPolicy(systems, ("list", "read"), schedule, ("gdpr",)),
+        base_uri=BASE,
+    )
+
+
+def told(
+    granted: AgentAuthorization, *, critical: bool = False
+) -> tuple[dict[str, str], dict[str, object]]:
+    """What is said of a leaf with this authorization, in words and in JSON."""
+    profile = CA.profile(
+        crl_uri=f"{BASE}/crl/00/3.crl",
+        ocsp_uri=f"{BASE}/ocsp",
+        ca_issuers_uri=f"{BASE}/ca/00.crt",
+        authorization=granted,
+        authorization_critical=critical,
+    )
+    described = describe(CA.issue(profile).leaf.der)
+    assert described.certificates[0].faults == ()
+    (document,) = json.loads(json.dumps(described.to_json()))["certificates"]
+    return dict(lines(described)), document
+
+
+def test_what_an_agent_may_do_is_told() -> None:
+    """In words, and the same in JSON."""
+    week = AuthorizedSchedule(
+        "Europe/Berlin", ((480, 1080), (1920, 2520), (2880, 4320), (8400, 10080))
+    )
+    granted = authorization(*SYSTEMS, schedule=week)
+    words, document = told(granted)
+    assert {
+        "authorization": "class assistant, tier High",
+        "sponsor": "finance@example.org",
+        "may reach": "crm.contacts, erp.*",
+        "may do there": "list, read",
+        "may do it": (
+            "Mon, Tue 08:00 to 18:00; Wed 00:00 to 24:00; Sat 20:00 to Sun 24:00; Europe/Berlin"
+        ),
+        "compliance": "gdpr",
+        "policy hash": granted.policy_hash.hex(),
+        "revocation": f"{BASE}/crl/00/3.crl, {BASE}/ocsp",
+        "issuer is at": f"{BASE}/ca/00.crt",
+    }.items() <= words.items()
+    assert document["authorization"] == {
+        "grants_nothing_because": None,
+        "critical": False,
+        "agent_class": "assistant",
+        "tier": "High",
+        "sponsor": "finance@example.org",
+        "systems": ["crm.contacts", "erp.*"],
+        "operations": ["list", "read"],
+        "schedule": {
+            "time_zone": "Europe/Berlin",
+            "windows": [[480, 1080], [1920, 2520], [2880, 4320], [8400, 10080]],
+        },
+        "compliance": ["gdpr"],
+        "policy_hash": granted.policy_hash.hex(),
+        "policy_uri": None,
+    }
+
+
+def test_a_policy_elsewhere_is_told_as_such() -> None:
+    """And that who does not know a critical extension refuses the certificate."""
+    granted = authorization(*(f"system-{at:03}.example" for at in range(128)))
+    words, document = told(granted, critical=True)
+    assert words["authorization"] == (
+        "class assistant, tier High, and who does not know it refuses the certificate"
+    )
+    assert words["may do"] == f"what {BASE}/policy/{granted.policy_hash.hex()} says"
+    assert {"may reach", "may do there", "may do it", "compliance"}.isdisjoint(words)
+    assert document["issuer_uris"] == [f"{BASE}/ca/00.crt"]
+
+
+def test_without_a_schedule_or_a_list_that_is_said() -> None:
+    """Always and nothing are not the same silence."""
+    words, _ = told(authorization())
+    assert (words["may reach"], words["may do it"]) == ("nothing", "always")
+
+
+@pytest.mark.parametrize(
+    ("vector", "fault"),
+    [
+        ("version-2", "it is of version 2, and this program reads version 1; it grants nothing"),
+        ("null", "agent authorization does not parse"),
+    ],
+)
+def test_an_authorization_that_cannot_be_read_is_a_fault(vector: str, fault: str) -> None:
+    """And it is said that it grants nothing; the identity stands."""
+    described = describe((VECTORS / f"wrong-leaf-authorization-{vector}.pem").read_bytes())
+    (found,) = described.certificates
+    (sentence,) = found.faults
+    assert fault in sentence
+    assert found.authorization is not None
+    assert found.authorization.grants_nothing_because == sentence
+    assert found.agent == "invoice-reader"
+    assert ("authorization", "cannot be read, so it grants nothing") in lines(described)
+    assert ("fault", sentence) in lines(described)
 
 
 def test_one_pod_is_named() -> None:

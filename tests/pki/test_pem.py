@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.errors import InputError
+from agentid.identity import SpiffeId
+from agentid.pki import KeyAlgorithm
+from agentid.pki.authorization import AgentAuthorization, AuthorizedPolicy
+from agentid.pki.oids import class_policy_oid
 from agentid.pki.pem import (
     MAX_CERTIFICATE_BYTES,
     MAX_CHAIN_CERTIFICATES,
@@ -16,6 +21,7 @@ from agentid.pki.pem import (
     certificate_pem,
     read_blocks,
 )
+from agentid.testing.ca import ThrowawayCA
 
 
 @given(
@@ -90,3 +96,29 @@ def test_a_block_does_not_show_its_contents() -> None:
     assert repr(read_blocks(GOOD, what="chain", limit=1000)[0]) == (
         "PemBlock(label='CERTIFICATE', der=<25 bytes>)"
     )
+
+
+def test_the_largest_leaf_is_far_from_the_bound() -> None:
+    """ML-DSA-87, a SPIFFE ID of 2 KiB and every extension at its longest."""
+    ca = ThrowawayCA(".".join(["a" * 60] * 4), algorithm=KeyAlgorithm.MLDSA87)
+    authority = f"spiffe://{ca.trust_domain}"
+    uri = "http://" + "a" * 505
+    granted = AgentAuthorization.of(
+        agent_class="assistant",
+        tier="High",
+        sponsor="s" * 253,
+        policy=AuthorizedPolicy(tuple(f"{at}" * 250 for at in range(6))),
+    )
+    ordinary = ca.profile(
+        policy_oid=class_policy_oid("assistant"),
+        cps_uri=uri,
+        crl_uri=uri,
+        ocsp_uri=uri,
+        ca_issuers_uri=uri,
+        authorization=granted,
+    )
+    path = "/p" * ((2048 - len(authority)) // 2)
+    profile = replace(ordinary, spiffe_id=SpiffeId.parse(authority + path))
+    assert 2046 <= len(str(profile.spiffe_id)) <= 2048
+    assert len(granted.der) > 1800
+    assert 12_000 < len(ca.issue(profile).leaf.der) < MAX_CERTIFICATE_BYTES - 2048

@@ -20,13 +20,17 @@ from agentid.errors import InputError
 from agentid.identity import SerialNumber, SpiffeId
 from agentid.pki import svid
 from agentid.pki.boundary import LIBRARY_ERRORS
+from agentid.pki.describe_authorization import (
+    AuthorizationDescription,
+    describe_authorization,
+)
 from agentid.pki.keys import check_public_key
 from agentid.pki.parse import parse_certificate
 from agentid.pki.pem import MAX_BUNDLE_PEM_BYTES, read_blocks
 from agentid.pki.view import Oid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from agentid.pki.view import CertificateView
@@ -93,11 +97,14 @@ class CertificateDescription:
         policies: Certificate policies.
         permitted_hosts: The URI hosts that its name constraints permit.
         revocation_uris: Where it says that CRLs or OCSP answers are found.
+        issuer_uris: Where it says that the certificate of its issuer is found.
         no_rev_avail: Whether it says that no revocation information will exist (RFC 9608).
+        authorization: What its agent may do, or None if it does not say.
         subject_key_id: Hexadecimal, or None.
         authority_key_id: Hexadecimal, or None.
         fingerprint: SHA-256 over the DER, lower-case hexadecimal.
-        faults: What keeps it from being an X509-SVID, one sentence each.
+        faults: What keeps it from being an X509-SVID or makes its authorization void, one sentence
+            each.
     """
 
     role: str
@@ -117,7 +124,9 @@ class CertificateDescription:
     policies: tuple[PolicyDescription, ...]
     permitted_hosts: tuple[str, ...]
     revocation_uris: tuple[str, ...]
+    issuer_uris: tuple[str, ...]
     no_rev_avail: bool
+    authorization: AuthorizationDescription | None
     subject_key_id: str | None
     authority_key_id: str | None
     fingerprint: str
@@ -207,7 +216,9 @@ def _describe_one(certificate: x509.Certificate, view: CertificateView) -> Certi
         policies=_policies(view),
         permitted_hosts=_permitted_hosts(certificate),
         revocation_uris=tuple(_revocation_uris(certificate)),
+        issuer_uris=tuple(_access_uris(certificate, AuthorityInformationAccessOID.CA_ISSUERS)),
         no_rev_avail=Oid.NO_REV_AVAIL in view.extensions,
+        authorization=describe_authorization(view),
         subject_key_id=key_id.hex() if key_id else None,
         authority_key_id=authority_key_id.hex() if authority_key_id else None,
         fingerprint=sha256(der).hexdigest(),
@@ -223,6 +234,9 @@ def _profile_faults(
         check_public_key(certificate.public_key())
     except (InputError, *LIBRARY_ERRORS) as error:
         faults.append(str(error))
+    authorization = describe_authorization(view)
+    if authorization is not None and authorization.grants_nothing_because is not None:
+        faults.append(authorization.grants_nothing_because)
     if view.not_after < view.not_before:
         faults.append("validity: it ends before it begins")
     return tuple(faults)
@@ -284,17 +298,24 @@ def _permitted_hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _revocation_uris(certificate: x509.Certificate) -> Iterator[str]:
-    names: list[x509.GeneralName] = []
     for extension in certificate.extensions:
         if isinstance(extension.value, x509.CRLDistributionPoints):
             for point in extension.value:
-                names.extend(point.full_name or ())
-        elif isinstance(extension.value, x509.AuthorityInformationAccess):
-            names.extend(
+                yield from _uris(point.full_name or ())
+    yield from _access_uris(certificate, AuthorityInformationAccessOID.OCSP)
+
+
+def _access_uris(certificate: x509.Certificate, method: x509.ObjectIdentifier) -> Iterator[str]:
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.AuthorityInformationAccess):
+            yield from _uris(
                 access.access_location
                 for access in extension.value
-                if access.access_method == AuthorityInformationAccessOID.OCSP
+                if access.access_method == method
             )
+
+
+def _uris(names: Iterable[x509.GeneralName]) -> Iterator[str]:
     for name in names:
         if isinstance(name, x509.UniformResourceIdentifier):
             yield _printable(name.value)

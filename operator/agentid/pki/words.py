@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from agentid.pki.describe_authorization import authorization_lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
@@ -57,7 +59,11 @@ def _one(certificate: CertificateDescription, now: datetime | None) -> Iterator[
     yield "may be used for", ", ".join(usages) or "nothing is said"
     if certificate.permitted_hosts:
         yield "may sign for", ", ".join(f"spiffe://{host}" for host in certificate.permitted_hosts)
+    if certificate.authorization is not None:
+        yield from authorization_lines(certificate.authorization)
     yield "revocation", _revocation(certificate)
+    if certificate.issuer_uris:
+        yield "issuer is at", ", ".join(certificate.issuer_uris)
     yield "serial", certificate.serial
     yield "issuer", certificate.issuer
     yield "key id", certificate.subject_key_id or "none"
