@@ -22,14 +22,9 @@ from agentid.errors import InputError, InternalError
 from agentid.identity.quoting import quoted
 from agentid.pki import schema
 from agentid.pki.boundary import reading
+from agentid.pki.crl_entry import CrlEntry
 from agentid.pki.crl_lint import ExpectedCrl, crl_faults
-from agentid.pki.crl_view import (
-    MAX_CRL_BYTES,
-    CrlEntry,
-    CrlView,
-    read_crl,
-    verify_crl,
-)
+from agentid.pki.crl_view import MAX_CRL_BYTES, CrlView, read_crl, verify_crl
 from agentid.pki.revocation_schema import FilledTbsCertList, SignedCertList, TbsCertList
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from agentid.pki.crl_view import CrlEntry
+    from agentid.pki.crl_entry import CrlEntry
 
 __all__ = ["ExpectedCrl", "crl_faults"]
 

@@ -8,8 +8,6 @@ about a certificate at hand with the methods of `CrlView`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -21,6 +19,7 @@ from agentid.identity import RevocationReason, SerialNumber
 from agentid.identity.quoting import quoted
 from agentid.pki import schema
 from agentid.pki.boundary import reading
+from agentid.pki.crl_entry import KNOWN_REASONS, REASON_CODE, REASONS, CrlEntry
 from agentid.pki.keys import check_public_key
 from agentid.pki.revocation_schema import (
     IssuingDistributionPoint,
@@ -32,15 +31,14 @@ from agentid.pki.view import read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
-__all__ = ["MAX_CRL_BYTES", "CrlEntry", "CrlView", "read_crl", "read_tbs_crl", "verify_crl"]
+__all__ = ["MAX_CRL_BYTES", "CrlView", "read_crl", "read_tbs_crl", "verify_crl"]
 
 MAX_CRL_BYTES: Final = 8 * 1024 * 1024
 """One list in DER. An entry of ours takes 49 bytes, so 100,000 of them take 4.9 MB."""
 
 _V2: Final = 1
-_FIRST_YEAR: Final = 1950  # RFC 5280 §4.1.2.5.1: the two digits of a UTCTime begin here
-_UTC_TIME_ENDS: Final = 2050  # RFC 5280 §5.1.2.4: UTCTime through 2049, GeneralizedTime from 2050
 _URI_TAG: Final = b"\x86"  # RFC 5280 §4.2.1.6: uniformResourceIdentifier [6] IA5String
 _STRONG_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _SHOWN: Final = 48
@@ -50,68 +48,8 @@ _AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
 _CRL_NUMBER: Final = "2.5.29.20"
 _ISSUING_DISTRIBUTION_POINT: Final = "2.5.29.28"
 _KNOWN: Final = frozenset({_AUTHORITY_KEY_IDENTIFIER, _CRL_NUMBER, _ISSUING_DISTRIBUTION_POINT})
-_REASON_CODE: Final = "2.5.29.21"
 _INVALIDITY_DATE: Final = "2.5.29.24"
 _MAX_NUMBER: Final = (1 << 159) - 1  # RFC 5280 §5.2.3: at most 20 octets
-
-# RFC 5280 §5.3.1: an ENUMERATED, of which the declared types have none.
-_REASONS: Final[Mapping[bytes, RevocationReason]] = {
-    bytes((0x0A, 1, reason.code)): reason for reason in RevocationReason
-}
-_REASON_EXTENSIONS: Final[Mapping[RevocationReason, bytes]] = {
-    reason: asn1.encode_der(
-        schema.Extension(oid=x509.ObjectIdentifier(_REASON_CODE), critical=False, value=value)
-    )
-    for value, reason in _REASONS.items()
-}
-_KNOWN_REASONS: Final[Mapping[bytes, RevocationReason]] = {
-    der: reason for reason, der in _REASON_EXTENSIONS.items()
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CrlEntry:
-    """One revoked certificate, encoded once.
-
-    Keep it as long as its certificate is revoked: a list is then signed anew without encoding
-    anything but its header.
-
-    Attributes:
-        serial: Of the certificate.
-        revoked_at: When it was revoked, aware UTC in whole seconds.
-        reason: Why.
-        der: The entry as it stands in a list, in DER.
-    """
-
-    serial: SerialNumber
-    revoked_at: datetime
-    reason: RevocationReason = RevocationReason.UNSPECIFIED
-    der: bytes = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Encode it.
-
-        Raises:
-            InputError: The time is not aware UTC in whole seconds, or lies before 1950.
-        """
-        # By hand: declared types take four times as long, and a list has up to 100,000. A serial
-        # has at most 20 octets and the rest at most 31, so every length fits one octet.
-        number = self.serial.value
-        serial = number.to_bytes(number.bit_length() // 8 + 1)
-        contents = b"".join(
-            (b"\x02", bytes((len(serial),)), serial, _rest(self.revoked_at, self.reason))
-        )
-        object.__setattr__(self, "der", b"".join((b"\x30", bytes((len(contents),)), contents)))
-
-
-@lru_cache(maxsize=1024)  # an incident revokes many certificates in the same second
-def _rest(revoked_at: datetime, reason: RevocationReason) -> bytes:
-    """What follows the serial number in an entry."""
-    date = asn1.encode_der(_time(revoked_at, "revocationDate"))
-    if reason is RevocationReason.UNSPECIFIED:
-        return date  # RFC 5280 §5.3.1: then the extension should be left out
-    extension = _REASON_EXTENSIONS[reason]
-    return b"".join((date, b"\x30", bytes((len(extension),)), extension))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +172,9 @@ def read_crl(der: bytes) -> CrlView:
         msg = f"CRL: it has {len(der)} bytes, at most {MAX_CRL_BYTES} are read"
         raise InputError(msg)
     signed = schema.decode(SignedCertList, der, what="CRL")
+    if signed.signature.padding_bits():
+        msg = f"CRL: its signature is not of whole octets; it was altered, so {_FETCH}"
+        raise InputError(msg)
     view = read_tbs_crl(asn1.encode_der(signed.tbs_cert_list), der=der)
     if asn1.encode_der(signed.signature_algorithm) != asn1.encode_der(view.tbs.signature):
         msg = (
@@ -318,17 +259,6 @@ def verify_crl(crl: CrlView, issuer: x509.Certificate) -> None:
 def _end_of(uri: str) -> str:
     """The shards of an authority differ in the last characters of their URIs."""
     return quoted(uri if len(uri) <= _SHOWN else f"...{uri[-_SHOWN:]}")
-
-
-def _time(instant: datetime, label: str) -> asn1.UTCTime | asn1.GeneralizedTime:
-    """RFC 5280 §5.1.2.4."""
-    if instant.utcoffset() != timedelta(0) or instant.microsecond or instant.year < _FIRST_YEAR:
-        msg = (
-            f"CRL: {label} is {instant.isoformat()}, but must be UTC in whole seconds and not "
-            f"before {_FIRST_YEAR}; convert it first"
-        )
-        raise InputError(msg)
-    return asn1.UTCTime(instant) if instant.year < _UTC_TIME_ENDS else asn1.GeneralizedTime(instant)
 
 
 def _extensions(
@@ -427,17 +357,17 @@ def _revoked(
 
 
 def _reason(items: Sequence[asn1.TLV]) -> RevocationReason:
-    if len(items) == 1 and (known := _KNOWN_REASONS.get(asn1.encode_der(items[0]))):
+    if len(items) == 1 and (known := KNOWN_REASONS.get(asn1.encode_der(items[0]))):
         return known
     found = [
         schema.decode(schema.Extension, asn1.encode_der(item), what="CRL entry extension")
         for item in items
     ]
-    extensions = _extensions(found, frozenset({_REASON_CODE, _INVALIDITY_DATE}), "CRL entry")
-    extension = extensions.get(_REASON_CODE)
+    extensions = _extensions(found, frozenset({REASON_CODE, _INVALIDITY_DATE}), "CRL entry")
+    extension = extensions.get(REASON_CODE)
     if extension is None:
         return RevocationReason.UNSPECIFIED
-    reason = _REASONS.get(extension.value)
+    reason = REASONS.get(extension.value)
     if reason is None:
         msg = f"CRL: {extension.value[:8].hex()} is no reasonCode of RFC 5280 §5.3.1"
         raise InputError(msg)
