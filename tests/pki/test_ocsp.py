@@ -343,6 +343,9 @@ def test_a_delegate_signs_for_every_authority(algorithm: KeyAlgorithm) -> None:
         (KeyAlgorithm.RSA3072, KeyAlgorithm.ECDSAP256),
         (KeyAlgorithm.RSA4096, KeyAlgorithm.ECDSAP256),
         (KeyAlgorithm.ED25519, KeyAlgorithm.ED25519),
+        (KeyAlgorithm.MLDSA44, KeyAlgorithm.MLDSA44),
+        (KeyAlgorithm.MLDSA65, KeyAlgorithm.MLDSA65),
+        (KeyAlgorithm.MLDSA87, KeyAlgorithm.MLDSA87),
     ],
 )
 def test_the_key_of_a_delegate_is_of_the_authority_s_family(
