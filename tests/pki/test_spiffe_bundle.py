@@ -213,6 +213,7 @@ REFUSED = [
     pytest.param(b"\xff", "does not parse as JSON", id="no-utf-8"),
     pytest.param(b'{"keys":[]', "does not parse as JSON", id="cut-short"),
     pytest.param(b'{"keys":[],"a":NaN}', "does not parse as JSON", id="nan"),
+    pytest.param(b'{"keys":[],"a":1e999}', "does not parse as JSON", id="infinite"),
     pytest.param(b'{"keys":[],"keys":[]}', "does not parse as JSON", id="member-twice"),
     pytest.param(
         b'{"keys":[{"kty":"EC","kty":"EC"}]}', "does not parse as JSON", id="member-twice-below"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -186,7 +187,9 @@ def _parse(document: bytes) -> Json:
     # RecursionError: brackets nested thousands deep.
     try:
         text = document.decode("utf-8")
-        parsed: Json = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        parsed: Json = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         msg = "SPIFFE bundle: it does not parse as JSON; fetch it again from its bundle endpoint"
         raise InputError(msg) from error
@@ -205,6 +208,15 @@ def _object(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
 def _no_constant(text: str) -> Json:
     msg = f"{text} is not JSON"
     raise ValueError(msg)
+
+
+def _finite(text: str) -> float:
+    """What overflows would be written as `Infinity`, which is not JSON."""
+    number = float(text)
+    if not math.isfinite(number):
+        msg = f"{text} is out of range"
+        raise ValueError(msg)
+    return number
 
 
 def _known(key: Json, what: str) -> dict[str, Json]:
