@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -105,7 +106,11 @@ def issue(
             builder = builder.add_extension(theirs, critical=False)
     for value, critical in extensions:
         builder = builder.add_extension(value, critical)
-    digest = check_public_key(signer.public_key()).signature_hash
+    digest = (
+        hashes.SHA256()  # of any size, weak ones too
+        if isinstance(signer, rsa.RSAPrivateKey)
+        else check_public_key(signer.public_key()).signature_hash
+    )
     return Entity(builder.sign(signer, digest), key)
 
 

@@ -64,6 +64,7 @@ _HOST: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:@%\[\]]+)(?::[0-9]*)?(?:[/?#].*)?",
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
+_IPV4: Final = re.compile(r"[0-9.]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _uri_lies_in(value: bytes, base: bytes) -> bool:
         msg = "has no host name that could be held against the name constraints above"
         raise InputError(msg)
     host, wanted = match[1].lower(), _text(base).lower()
-    if _is_address(host):
+    if _IPV4.fullmatch(host):  # one of IPv6 has brackets, and so no host name
         msg = "has an address in place of the host name that name constraints ask for"
         raise InputError(msg)
     if not wanted:
@@ -253,14 +254,6 @@ def _text(value: bytes) -> str:
     except UnicodeDecodeError as error:
         msg = "is not ASCII, so it cannot be held against the name constraints above"
         raise InputError(msg) from error
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _shown(name: GeneralName) -> str:

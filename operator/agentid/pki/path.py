@@ -56,7 +56,7 @@ _UNDERSTOOD: Final = POLICY_EXTENSIONS | {
     Oid.CERTIFICATE_POLICIES,
     Oid.AUTHORITY_KEY_IDENTIFIER,
     Oid.EXT_KEY_USAGE,
-    "2.5.29.31",  # cRLDistributionPoints, for whoever looks at revocation
+    Oid.CRL_DISTRIBUTION_POINTS,  # for whoever looks at revocation
 }
 
 SignatureCheck: TypeAlias = "Callable[[PathCertificate, PathCertificate], None]"

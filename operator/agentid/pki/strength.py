@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,9 @@ __all__ = ["STRICT_KEYS", "KeyPolicy", "check_signature"]
 
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _RSA_EXPONENT: Final = 65537
+
+# It takes longer than a signature, and authorities are asked about with every leaf of theirs.
+_rsa_weakness = lru_cache(maxsize=256)(rsa_weakness)
 
 _ML_DSA: Final = (
     mldsa.MLDSA44PublicKey,
@@ -78,7 +82,7 @@ class KeyPolicy:
         if numbers.e != _RSA_EXPONENT:
             msg = "the exponent of its RSA key is not 65537"
             raise InputError(msg)
-        if weakness := rsa_weakness(numbers.n):
+        if weakness := _rsa_weakness(numbers.n):
             msg = f"its RSA key is weak: {weakness}"
             raise InputError(msg)
 
