@@ -1,0 +1,269 @@
+"""The authorities of an issuer as records, and what each step of a rotation makes of them.
+
+Certificates and keys are kept elsewhere (`agentid.issuers`); which step comes next is decided in
+`rotation`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentid.identity import SerialNumber, Validity
+
+__all__ = [
+    "Authorities",
+    "DropRoot",
+    "IssuingAuthority",
+    "Promote",
+    "Remove",
+    "Revoke",
+    "RevokedAuthority",
+    "Root",
+    "Stage",
+    "StageGiven",
+    "StageIssuing",
+    "StageRoot",
+    "Step",
+    "dropped",
+    "promoted",
+    "removed",
+    "revoked",
+]
+
+
+class Stage(StrEnum):
+    """How far an issuing authority is in its life, spelled as in the status of an AgentIssuer."""
+
+    STAGED = "Staged"
+    SIGNING = "Signing"
+    RETIRED = "Retired"
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedAuthority:
+    """An issuing authority that its root has revoked; it stands on the root's CRL until it expires.
+
+    Attributes:
+        serial: Of its certificate.
+        at: When it was revoked.
+        not_after: When its certificate expires.
+    """
+
+    serial: SerialNumber
+    at: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root in the bundle.
+
+    Attributes:
+        id: First 16 hexadecimal digits of its key identifier.
+        fingerprint: SHA-256 of its certificate, lower-case hexadecimal.
+        validity: Of its certificate.
+        since: Sequence of the first bundle that holds it.
+        published_at: When that bundle was made.
+        has_key: Whether its private key is at hand.
+        revoked: Issuing authorities that it has revoked.
+    """
+
+    id: str
+    fingerprint: str
+    validity: Validity
+    since: int
+    published_at: datetime
+    has_key: bool
+    revoked: tuple[RevokedAuthority, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingAuthority:
+    """An authority that signs leaves, did, or will.
+
+    Attributes:
+        id: First 16 hexadecimal digits of its key identifier.
+        fingerprint: SHA-256 of its certificate, lower-case hexadecimal.
+        serial: Of its certificate.
+        validity: Of its whole chain.
+        root: The id of its root.
+        shards: Among how many CRLs its leaves are spread.
+        responder: Base of the URLs that its leaves name, without a slash at the end.
+        stage: How far it is in its life.
+        since: When it came to that stage.
+    """
+
+    id: str
+    fingerprint: str
+    serial: SerialNumber
+    validity: Validity
+    root: str
+    shards: int
+    responder: str
+    stage: Stage
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """All authorities of an issuer.
+
+    Attributes:
+        roots: Those in the bundle, the newest first.
+        issuing: The newest first; at most one is Staged and one Signing.
+        sequence: Of the bundle; grows by one whenever a root comes or goes.
+        required: Every leaf has to be delivered with a bundle of this sequence at least: what was
+            delivered with an earlier one is issued anew without waiting for its renewal.
+    """
+
+    roots: tuple[Root, ...]
+    issuing: tuple[IssuingAuthority, ...]
+    sequence: int
+    required: int = 0
+
+    def at(self, stage: Stage) -> IssuingAuthority | None:
+        """The newest issuing authority of a stage."""
+        return next((each for each in self.issuing if each.stage is stage), None)
+
+    @property
+    def signing(self) -> IssuingAuthority | None:
+        """The one that signs leaves."""
+        return self.at(Stage.SIGNING)
+
+    def root_of(self, issuing: IssuingAuthority) -> Root | None:
+        """The root of an issuing authority."""
+        return next((root for root in self.roots if root.id == issuing.root), None)
+
+    def is_distrusted(self, issuing: IssuingAuthority, fingerprints: frozenset[str]) -> bool:
+        """Whether it, or its root, is among these."""
+        root = self.root_of(issuing)
+        return issuing.fingerprint in fingerprints or (
+            root is not None and root.fingerprint in fingerprints
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StageIssuing:
+    """Make an issuing authority below a root that is there.
+
+    Attributes:
+        root: The id of the root.
+        why: For the log.
+    """
+
+    root: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRoot:
+    """Make a root, and an issuing authority below it.
+
+    Attributes:
+        why: For the log.
+        hurry: Whether certificates are to be delivered with it without waiting for renewals.
+    """
+
+    why: str
+    hurry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageGiven:
+    """Take up the authority that is given."""
+
+    hurry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Let the staged authority sign, and retire the one that did.
+
+    Attributes:
+        id: Of the staged one.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Forget an issuing authority, its key included.
+
+    Attributes:
+        id: Of the authority.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Revoke an issuing authority on the CRL of its root.
+
+    Attributes:
+        id: Of the authority.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropRoot:
+    """Take a root out of the bundle.
+
+    Attributes:
+        id: Of the root.
+        hurry: Whether certificates are to be delivered without it at once.
+    """
+
+    id: str
+    hurry: bool
+
+
+Step: TypeAlias = StageIssuing | StageRoot | StageGiven | Promote | Remove | Revoke | DropRoot
+
+
+def promoted(have: Authorities, step: Promote, now: datetime) -> Authorities:
+    """The authorities once the staged one signs."""
+
+    def moved(each: IssuingAuthority) -> IssuingAuthority:
+        if each.id == step.id:
+            return replace(each, stage=Stage.SIGNING, since=now)
+        if each.stage is Stage.SIGNING:
+            return replace(each, stage=Stage.RETIRED, since=now)
+        return each
+
+    return replace(have, issuing=tuple(map(moved, have.issuing)))
+
+
+def removed(have: Authorities, step: Remove) -> Authorities:
+    """The authorities without one."""
+    return replace(have, issuing=tuple(each for each in have.issuing if each.id != step.id))
+
+
+def revoked(have: Authorities, step: Revoke, now: datetime) -> Authorities:
+    """The authorities with one on the CRL of its root."""
+    (gone,) = (each for each in have.issuing if each.id == step.id)
+    entry = RevokedAuthority(gone.serial, now, gone.validity.not_after)
+
+    def noted(root: Root) -> Root:
+        return replace(root, revoked=(*root.revoked, entry)) if root.id == gone.root else root
+
+    return replace(have, roots=tuple(map(noted, have.roots)))
+
+
+def dropped(have: Authorities, step: DropRoot) -> Authorities:
+    """The authorities with a root out of the bundle."""
+    sequence = have.sequence + 1
+    return replace(
+        have,
+        roots=tuple(root for root in have.roots if root.id != step.id),
+        sequence=sequence,
+        required=sequence if step.hurry else have.required,
+    )
