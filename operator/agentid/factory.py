@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agentid.api.vocabulary import DeliveryMode
+from agentid.constants import LABEL_MANAGED
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
 from agentid.kube.lease import ApiLease, Leader
-from agentid.kube.stores import ConfigMaps
+from agentid.kube.stores import ConfigMaps, SecretFiles
 from agentid.ledger import Ledger, new_writer
 from agentid.ledger.configmaps import ConfigMapSegments
-from agentid.services.catalogue import Catalogue
+from agentid.services.classes import ClassService
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import IdentityService
 from agentid.services.incidents import IncidentService
 from agentid.services.issuance import Issuance
+from agentid.services.issuers import IssuerService
 from agentid.services.objects import IdentityObjects
+from agentid.services.publication import CrlPublisher
+from agentid.services.responder_credentials import RESPONDER_SECRET, ResponderCredentials
 from agentid.services.secrets import SecretDelivery
 from agentid.services.world import World
 from agentid.telemetry.metrics import Metrics
@@ -77,7 +81,10 @@ class Parts:
     metrics: Metrics
     world: World
     ledger: Ledger
-    catalogue: Catalogue
+    issuers: IssuerService
+    classes: ClassService
+    crls: CrlPublisher
+    credentials_of_responders: ResponderCredentials
     identities: IdentityService
     incidents: IncidentService
     leader: Leader
@@ -135,12 +142,34 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
             metrics=metrics,
             world=world,
             ledger=ledger,
-            catalogue=Catalogue(
+            issuers=IssuerService(
                 world=world,
                 client=client,
+                ledger=ledger.state,
                 clock=clock,
                 random=secrets.token_bytes,
                 namespace=namespace,
+            ),
+            classes=ClassService(world=world, client=client, clock=clock, ledger=ledger.state),
+            crls=CrlPublisher(
+                world=world,
+                client=client,
+                ledger=ledger,
+                clock=clock,
+                random=random.random,
+                namespace=namespace,
+                metrics=metrics,
+            ),
+            credentials_of_responders=ResponderCredentials(
+                world=world,
+                store=SecretFiles(
+                    client,
+                    namespace=namespace,
+                    name=RESPONDER_SECRET,
+                    labels={LABEL_MANAGED: "true"},
+                ),
+                clock=clock,
+                random=secrets.token_bytes,
             ),
             identities=IdentityService(
                 world=world,

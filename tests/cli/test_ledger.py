@@ -49,6 +49,10 @@ GRANT = Grant(
     instances=Instances.SHARED,
     service_account="default",
     secret_name="reader-agentid",
+    policy_oid="1.2.3",
+    cps_uri=None,
+    critical=False,
+    ephemeral=False,
 )
 TIMES: dict[str, Any] = {
     "issued_at": START,

@@ -69,8 +69,8 @@ def restored(secret: Json) -> str:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        pytest.param({"root.crt": b"-----BEGIN CERTIFICATE-----\n"}, "root.crt", id="truncated"),
-        pytest.param({"issuing.key": None}, "issuing.key", id="file-missing"),
+        pytest.param({"root.crt": b"-----BEGIN CERTIFICATE-----\n"}, "root-", id="truncated"),
+        pytest.param({"issuing.key": None}, ".key: it is missing", id="file-missing"),
         pytest.param({"issuing.key": "root.key"}, "it is not the private key of", id="wrong-key"),
     ],
 )
@@ -87,12 +87,19 @@ def test_damaged_authorities_are_told_and_left_as_they_are(
     whole = authority(api, name)
     assert whole is not None
     data = dict(whole["data"])
+
+    def stored(file: str) -> str:
+        """The file of this role and ending: the ids of authorities stand between."""
+        role, ending = file.split(".")
+        (found,) = (name for name in data if name.startswith(role) and name.endswith(ending))
+        return str(found)
+
     for file, content in damage.items():
         if content is None:
-            del data[file]
+            del data[stored(file)]
         else:
-            source = data[content] if isinstance(content, str) else None
-            data[file] = source or base64.b64encode(content).decode()
+            source = data[stored(content)] if isinstance(content, str) else None
+            data[stored(file)] = source or base64.b64encode(content).decode()
     api.cluster.kubectl("replace", "--force", "-f", "-", stdin=restored(whole | {"data": data}))
     damaged = authority(api, name)
     api.create("agentidentities", identity("reader", name), namespace)

@@ -31,13 +31,13 @@ REQUEST = IssueRequest(
 def issuer(ca: ThrowawayCA = CA, now: datetime = NOON) -> Issuer:
     """The issuer at a given present; typed as the protocol, which it has to fit."""
     return BuiltinIssuer(
-        name="builtin", authority=ca.authority, clock=ManualClock(now), random=ca.random
+        name="builtin", authorities=ca.authority_set, clock=ManualClock(now), random=ca.random
     )
 
 
 def test_a_leaf_serves_from_now_for_the_lifetime() -> None:
     """It is back-dated by a minute and its last second counts."""
-    leaf = asyncio.run(issuer().issue(REQUEST))
+    leaf = asyncio.run(issuer().issue(REQUEST)).leaf
     assert leaf.validity.not_before == NOON - BACKDATE
     assert leaf.validity.not_after == NOON + HOUR - SECOND
     assert leaf.spiffe_id == REQUEST.spiffe_id
@@ -46,20 +46,20 @@ def test_a_leaf_serves_from_now_for_the_lifetime() -> None:
 def test_each_leaf_has_a_serial_of_its_own() -> None:
     """A hundred of them differ, and none is short."""
     built = issuer()
-    serials = {asyncio.run(built.issue(REQUEST)).serial for _ in range(100)}
+    serials = {asyncio.run(built.issue(REQUEST)).leaf.serial for _ in range(100)}
     assert len(serials) == 100
 
 
 def test_a_leaf_ends_with_its_chain() -> None:
     """A lifetime beyond the chain's end is cut there, and not refused."""
     ca = ThrowawayCA(lifetime=timedelta(minutes=10))
-    leaf = asyncio.run(issuer(ca).issue(REQUEST))
+    leaf = asyncio.run(issuer(ca).issue(REQUEST)).leaf
     assert leaf.validity.not_after == ca.authority.not_after
 
 
 def test_a_leaf_begins_with_its_chain() -> None:
     """A clock that stepped back within the chain's first minute does not date leaves before it."""
-    leaf = asyncio.run(issuer(now=NOON - timedelta(seconds=30)).issue(REQUEST))
+    leaf = asyncio.run(issuer(now=NOON - timedelta(seconds=30)).issue(REQUEST)).leaf
     assert leaf.validity.not_before == CA.authority.validity.not_before
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_signed_is_denied_in_words(request_: IssueRequest, messag
 
 def test_a_hundred_years_end_with_the_chain() -> None:
     """However much is asked for, no more than the chain holds is given."""
-    leaf = asyncio.run(issuer().issue(replace(REQUEST, lifetime=timedelta(days=36500))))
+    leaf = asyncio.run(issuer().issue(replace(REQUEST, lifetime=timedelta(days=36500)))).leaf
     assert leaf.validity.not_after == CA.authority.not_after
 
 
@@ -133,7 +133,7 @@ def test_what_is_ordered_stands_in_the_leaf() -> None:
     )
     oids = {
         each.oid.dotted_string
-        for each in asyncio.run(issuer().issue(ordered)).certificate.extensions
+        for each in asyncio.run(issuer().issue(ordered)).leaf.certificate.extensions
     }
     assert {"2.5.29.32", "2.5.29.56"} <= oids
 
@@ -154,8 +154,10 @@ def test_a_key_that_is_away_is_unavailable_and_not_denied() -> None:
     authority = Authority(
         CA.trust_domain, (CA.intermediate.certificate,), CA.root.certificate, AwaySigner()
     )
+    (name,) = CA.authority_set.issuing
+    authorities = replace(CA.authority_set, issuing={name: authority})
     away = BuiltinIssuer(
-        name="builtin", authority=authority, clock=ManualClock(NOON), random=CA.random
+        name="builtin", authorities=authorities, clock=ManualClock(NOON), random=CA.random
     )
     with pytest.raises(UnavailableError, match="the token was pulled") as raised:
         asyncio.run(away.issue(REQUEST))

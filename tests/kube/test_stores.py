@@ -13,7 +13,7 @@ from agentid.kube.stores import ConfigMaps, SecretFiles
 from agentid.testing.api_server import FakeApiServer
 
 if TYPE_CHECKING:
-    from agentid.issuers.bootstrap import AuthorityStore
+    from agentid.issuers import AuthorityStore
     from agentid.kube.client import Client
     from agentid.ledger.configmaps import ConfigMapClient
     from agentid.testing.clock import ManualClock
@@ -40,7 +40,9 @@ async def test_files_are_stored_once() -> None:
         assert await files(client).read() is None
         assert await files(client).create(mine)
         assert not await files(client).create(theirs)
-        assert await files(client).read() == mine
+        read = await files(client).read()
+        assert read is not None
+        assert read.files == mine
         stored = server.objects[PATH]
         assert stored["type"] == "Opaque"
         assert stored["metadata"]["labels"] == {"a": "b"}  # type: ignore[index]
@@ -60,7 +62,25 @@ async def test_what_cannot_be_read_is_missing(
     """An emptied or damaged Secret is there; its files are not."""
     async with FakeApiServer() as server, server.client() as client:
         server.put(PATH, {"metadata": {"namespace": "agentid-system"}, **body})
-        assert await files(client).read() == expected
+        read = await files(client).read()
+        assert read is not None
+        assert read.files == expected
+
+
+async def test_files_are_exchanged_only_if_nobody_else_did() -> None:
+    """Who read an older version, or finds nothing, has written nothing."""
+    first, second = {"a": b"1"}, {"b": b"2"}
+    async with FakeApiServer() as server, server.client() as client:
+        store = files(client)
+        assert not await store.replace(first, "1"), "there is nothing to replace"
+        assert await store.create(first)
+        read = await store.read()
+        assert read is not None
+        assert await store.replace(second, read.version)
+        assert not await store.replace(first, read.version)
+        again = await store.read()
+        assert again is not None
+        assert again.files == second
 
 
 async def test_an_outage_is_not_an_empty_store() -> None:

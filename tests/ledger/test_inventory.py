@@ -43,6 +43,10 @@ def grant(name: str, class_name: str = "reader", tier: Tier = Tier.LOW) -> str:
         instances=Instances.SHARED,
         service_account="default",
         secret_name=f"{name}-agentid",
+        policy_oid="1.2.3",
+        cps_uri=None,
+        critical=False,
+        ephemeral=False,
     ).to_json()
 
 

@@ -43,6 +43,10 @@ grants = st.builds(
     instances=st.sampled_from(Instances),
     service_account=names,
     secret_name=st.none() | names,
+    policy_oid=names,
+    cps_uri=st.none() | names,
+    critical=st.booleans(),
+    ephemeral=st.booleans(),
 )
 
 SAMPLE = Grant(
@@ -58,6 +62,10 @@ SAMPLE = Grant(
     instances=Instances.SHARED,
     service_account="reader",
     secret_name="reader-agentid",
+    policy_oid="1.2.3",
+    cps_uri="https://pki.example.org/cps",
+    critical=False,
+    ephemeral=False,
 )
 
 
@@ -78,12 +86,13 @@ def test_equal_exactly_where_the_text_is(one: Grant, two: Grant) -> None:
 def test_text_of_a_grant() -> None:
     """The canonical text: plain names, units in them, sorted, no spaces; ledgers hold it."""
     assert SAMPLE.to_json() == (
-        '{"class":"batch","delivery":"Secret","instances":"Shared","issuer":"main",'
+        '{"class":"batch","cpsURI":"https://pki.example.org/cps","critical":false,'
+        '"delivery":"Secret","ephemeral":false,"instances":"Shared","issuer":"main",'
         '"keyAlgorithm":"ECDSAP256","lifetimeSeconds":3600,"permissions":{"compliance":["gdpr"],'
         '"operations":["read"],"schedule":{"timeZone":"UTC","windows":["Mon 00:00/Mon 00:02"]},'
-        '"systems":["erp"]},"secretName":"reader-agentid","serviceAccount":"reader",'
+        '"systems":["erp"]},"policyOID":"1.2.3","secretName":"reader-agentid","serviceAccount":"reader",'
         '"spiffeID":"spiffe://a.example/ns/finance/agent/reader",'
-        '"sponsor":"finance@example.com","tier":"Low","version":1}'
+        '"sponsor":"finance@example.com","tier":"Low","version":2}'
     )
 
 
@@ -95,7 +104,7 @@ def test_namespace_and_name_come_from_the_spiffe_id() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        pytest.param("version", 2, "the version is not 1; a newer release", id="newer-version"),
+        pytest.param("version", 3, "the version is not 2; a newer release", id="newer-version"),
         pytest.param("tier", "Extreme", "'Extreme' is not a valid Tier", id="unknown-tier"),
         pytest.param("delivery", "Email", "'Email' is not a valid DeliveryMode", id="unknown-door"),
         pytest.param("spiffeID", "https://x", "SPIFFE ID: ", id="no-spiffe-id"),

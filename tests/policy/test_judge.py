@@ -14,6 +14,7 @@ from agentid.api import AgentClass, AgentIdentity, DeliveryMode, Instances, Reas
 from agentid.errors import InternalError
 from agentid.identity import SpiffeId, TrustDomain
 from agentid.pki.algorithm import KeyAlgorithm
+from agentid.pki.oids import class_policy_oid
 from agentid.policy import Grant, Granted, Permissions, Refused, exceeds, judge, takes_away
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -87,6 +88,10 @@ def test_grant_holds_everything_that_a_certificate_hangs_on() -> None:
         instances=Instances.SHARED,
         service_account="reader",
         secret_name="reader-agentid",
+        policy_oid=class_policy_oid("batch"),
+        cps_uri=None,
+        critical=False,
+        ephemeral=False,
     )
     assert result.classification.tier is Tier.LOW
 

@@ -78,9 +78,9 @@ class Cluster:
     def set_up_issuer(self) -> BuiltinIssuer:
         """Make the issuer `test` able to sign."""
         made = BuiltinIssuer(
-            name="test", authority=self.ca.authority, clock=self.clock, random=self.ca.random
+            name="test", authorities=self.ca.authority_set, clock=self.clock, random=self.ca.random
         )
-        self.world.issuer_states["test"] = IssuerState(made)
+        self.world.issuer_states["test"] = IssuerState(made, authorities=self.ca.authority_set)
         return made
 
     def writes(self) -> list[str]:

@@ -28,8 +28,8 @@ from tests.support.observed import granted
 
 if TYPE_CHECKING:
     from agentid.identity import TrustDomain
-    from agentid.issuers import AuthorityInfo, Issuer
-    from agentid.pki import Leaf, X509Bundle
+    from agentid.issuers import AuthorityInfo, Issuer, Signed
+    from agentid.pki import X509Bundle
 
 OWNER = ObjectMeta(namespace="finance", name="reader", uid="u-1")
 GRANT: Grant = granted()
@@ -38,7 +38,9 @@ GRANT: Grant = granted()
 def issuer(clock: ManualClock, ca: ThrowawayCA | None = None) -> BuiltinIssuer:
     """An issuer that signs for the grant's trust domain."""
     chosen = ca or ThrowawayCA()
-    return BuiltinIssuer(name="main", authority=chosen.authority, clock=clock, random=chosen.random)
+    return BuiltinIssuer(
+        name="main", authorities=chosen.authority_set, clock=clock, random=chosen.random
+    )
 
 
 async def made(
@@ -80,8 +82,8 @@ async def test_record_says_everything_about_the_certificate() -> None:
             uid="u-1",
             issuer="main",
             authority=key_id.value.digest[:8].hex(),
-            shard=None,
-            bundle=0,
+            shard=leaf.serial.value % 8,
+            bundle=1,
             not_before=leaf.validity.not_before,
             not_after=leaf.validity.not_after,
             issued_at=NOON,
@@ -137,7 +139,7 @@ class Away:
         """As of the one that it stands for."""
         return self._inner.trust_domain
 
-    async def issue(self, request: IssueRequest) -> Leaf:
+    async def issue(self, request: IssueRequest) -> Signed:
         """Never."""
         del request
         message = "the CA asks us to wait"
@@ -146,6 +148,11 @@ class Away:
     def bundle(self) -> X509Bundle:
         """As of the one that it stands for."""
         return self._inner.bundle()
+
+    @property
+    def bundle_sequence(self) -> int:
+        """As of the one that it stands for."""
+        return self._inner.bundle_sequence
 
     def authorities(self) -> tuple[AuthorityInfo, ...]:
         """As of the one that it stands for."""
@@ -181,10 +188,10 @@ async def test_time_of_making_is_never_before_the_certificate() -> None:
     clock = ManualClock()
 
     class Slow(Away):
-        async def issue(self, request: IssueRequest) -> Leaf:
-            leaf = await self._inner.issue(request)
+        async def issue(self, request: IssueRequest) -> Signed:
+            signed = await self._inner.issue(request)
             clock.step(timedelta(hours=-1))
-            return leaf
+            return signed
 
     async with open_ledger(MemorySegments(clock.now), clock) as ledger:
         signed = await made(Issuance(ledger=ledger, clock=clock), Slow(issuer(clock)))

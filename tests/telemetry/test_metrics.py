@@ -27,9 +27,11 @@ STATE = Snapshot(
     renewals_due=4,
     live_certificates={"Low": 5},
     expiry_seconds={"Low": 600.0},
-    authority_expiry_seconds={("main", "Root"): -7.0},
+    authority_expiry_seconds={("main", "Root", "aa" * 8): -7.0},
     ledger={"segments": 2, "bytes": 2048, "entries": 6},
     ledger_alarms=1,
+    keys_in_use={("batch", "ECDSAP256"): 5},
+    crl_seconds={"main": 900.0},
     loop_lag_seconds=0.25,
 )
 
@@ -66,6 +68,9 @@ def used() -> Metrics:
     metrics.commit_seconds.observe(0.01)
     metrics.commit_bytes.inc(512)
     metrics.commit_records.observe(3)
+    metrics.crls.labels("main").inc()
+    metrics.crl_failures.inc()
+    metrics.crl_seconds.observe(0.03)
     metrics.observe_state(lambda: STATE)
     return metrics
 
@@ -166,7 +171,16 @@ async def test_state_is_read_at_every_scrape() -> None:
     assert value(first, "agentid_renewals_due") == 4
     assert value(first, "agentid_live_certificates", tier="Low") == 5
     assert value(first, "agentid_certificate_expiry_seconds", tier="Low") == 600
-    assert value(first, "agentid_authority_expiry_seconds", issuer="main", role="Root") == -7
+    assert (
+        value(
+            first,
+            "agentid_authority_expiry_seconds",
+            issuer="main",
+            role="Root",
+            authority="aa" * 8,
+        )
+        == -7
+    )
     assert value(first, "agentid_ledger_bytes") == 2048
     assert value(first, "agentid_ledger_alarms") == 1
     assert value(first, "agentid_event_loop_lag_seconds") == 0.25

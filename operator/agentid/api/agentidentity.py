@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool
 
 from agentid.api.agentclass import Lifetime
 from agentid.api.conditions import PENDING, Conditions
-from agentid.api.fields import Generation, Items, Number, Prose, Timestamp, parse_time
+from agentid.api.fields import Generation, Items, Number, Prose, Timestamp, time_in
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import (
     Hex,
@@ -32,7 +32,6 @@ from agentid.api.vocabulary import (
     Tier,
 )
 from agentid.constants import ANNOTATION_RENEW_REQUESTED
-from agentid.errors import InputError
 from agentid.pki.algorithm import KeyAlgorithm
 
 if TYPE_CHECKING:
@@ -243,10 +242,4 @@ class AgentIdentity(Resource):
 
         Certificates issued before it are to be replaced, once it has come.
         """
-        text = self.metadata.annotations.get(ANNOTATION_RENEW_REQUESTED)
-        if text is None:
-            return None
-        try:
-            return parse_time(text)
-        except InputError:
-            return None
+        return time_in(self.metadata.annotations, ANNOTATION_RENEW_REQUESTED)

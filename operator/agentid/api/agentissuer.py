@@ -10,16 +10,27 @@ from pydantic import Field
 
 from agentid.api.conditions import PENDING, Conditions
 from agentid.api.duration import format_duration
-from agentid.api.fields import Generation, Items, Number, Prose, Span, Text, Timestamp
+from agentid.api.fields import (
+    Generation,
+    Items,
+    Number,
+    Prose,
+    Span,
+    Text,
+    Timestamp,
+    time_in,
+)
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import Hex, SecretName, Shown
 from agentid.api.rules import Rule, Transition
 from agentid.api.violation import shown
+from agentid.constants import ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
 from agentid.identity import SpiffeId, TrustDomain
 from agentid.pki.algorithm import KeyAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 __all__ = [
     "AgentIssuer",
@@ -145,7 +156,8 @@ class ResponderSpec(Model):
         ),
     ] = "http://agentid-responder.agentid-system.svc"
     """Base of the URLs in certificates, where `agentid responder` answers: CRLs, OCSP,
-    certificates of authorities, policies. Default http://agentid-responder.agentid-system.svc."""
+    certificates of authorities, policies. A change counts for authorities that are made from now
+    on. Default http://agentid-responder.agentid-system.svc."""
     crl_lifetime: Annotated[timedelta, Span(timedelta(minutes=2), 7 * _DAY)] = timedelta(hours=4)
     """How long a CRL may be relied on (nextUpdate), as a duration in h, m, s; it is signed anew
     after a quarter of that. Verifiers that insist on a fresh CRL refuse everybody once agentid
@@ -365,3 +377,13 @@ class AgentIssuer(Resource):
     def trust_domain(self) -> TrustDomain:
         """The trust domain as a value."""
         return TrustDomain.parse(self.spec.trust_domain)
+
+    @property
+    def rotation_requested(self) -> datetime | None:
+        """When somebody asked for another issuing authority, None if nobody did."""
+        return time_in(self.metadata.annotations, ANNOTATION_ROTATE_REQUESTED)
+
+    @property
+    def root_rotation_requested(self) -> datetime | None:
+        """Likewise for another root."""
+        return time_in(self.metadata.annotations, ANNOTATION_ROTATE_ROOT_REQUESTED)

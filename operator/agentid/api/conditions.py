@@ -41,6 +41,10 @@ class ConditionType(StrEnum):
     """Present and True if nothing will happen until somebody changes something."""
     SUSPENDED = "Suspended"
     """Present and True while `spec.suspend` holds the identity back."""
+    ROTATING = "Rotating"
+    """Present and True while the successor of an authority is there and does not sign yet."""
+    AUTHORITIES_CURRENT = "AuthoritiesCurrent"
+    """False when an authority is due to be replaced and cannot be; else True, with its end."""
 
 
 class ConditionStatus(StrEnum):
@@ -77,6 +81,8 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
     AVAILABLE = "Available"
     AUTHORITY_INVALID = "AuthorityInvalid"
+    ROTATION_WAITS = "RotationWaits"
+    ROTATION_BLOCKED = "RotationBlocked"
     RENEWING = "Renewing"
     DRY_RUN = "DryRun"
     EXECUTING = "Executing"
@@ -122,6 +128,10 @@ REASON_MEANINGS: Final = {
     Reason.AVAILABLE: "The class or issuer can be used.",
     Reason.AUTHORITY_INVALID: "The stored authorities of the issuer cannot be used; the message "
     "lists each fault. They are never overwritten.",
+    Reason.ROTATION_WAITS: "A successor authority is there; the message says what it waits for "
+    "before it signs.",
+    Reason.ROTATION_BLOCKED: "An authority is due to be replaced, and agentid cannot do it; the "
+    "message says why and what to do.",
     Reason.RENEWING: "A new certificate is being issued; the current one stays in use.",
     Reason.DRY_RUN: "The AgentRevocation tells what it would hit, and has revoked nothing; "
     "set spec.dryRun to false to execute it.",

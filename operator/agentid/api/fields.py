@@ -25,7 +25,7 @@ from agentid.api.violation import shown
 from agentid.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic import GetCoreSchemaHandler
 
@@ -43,6 +43,7 @@ __all__ = [
     "fault",
     "format_time",
     "parse_time",
+    "time_in",
 ]
 
 FAULT = "agentid_fault"
@@ -351,6 +352,17 @@ def parse_time(text: str) -> datetime:
         return instant.astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError):
         raise InputError(msg) from None
+
+
+def time_in(annotations: Mapping[str, str], name: str) -> datetime | None:
+    """The time that an annotation gives, None if there is none that can be read."""
+    text = annotations.get(name)
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except InputError:
+        return None
 
 
 def format_time(instant: datetime) -> str:

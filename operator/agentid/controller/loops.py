@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
     from agentid.factory import Parts
+    from agentid.services.issuers import Looked
 
 __all__ = ["Loops"]
 
@@ -62,6 +63,9 @@ _SPREAD: Final = 0.01
 """Seconds between two identities that are looked at since their class changed: a class with
 thousands of agents is gone through without delaying what users do meanwhile."""
 
+_COUNT_KEYS: Final = timedelta(seconds=30)
+"""Between two counts of the keys of a class that migrates; each may write its status."""
+
 _CLASS, _ISSUER = "AgentClass", "AgentIssuer"
 
 
@@ -85,6 +89,7 @@ class Loops:
         )
         self.schedule: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self.incidents = IncidentLoop(parts, self._look_at)
+        self._catalogue_times: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._furthest = self._ahead()
         self.primed = False
@@ -165,6 +170,9 @@ class Loops:
             self._compact(),
             self.incidents.run(),
             self.schedule.run(lambda key: self.queue.add(key, Lane.BACKGROUND)),
+            self._catalogue_times.run(self._catalogue.add),
+            self._parts.crls.run(),
+            self._parts.credentials_of_responders.run(),
         )
         self._leading = tuple(asyncio.create_task(self._guarded(loop)) for loop in loops)
 
@@ -261,17 +269,35 @@ class Loops:
         kind, name = key.namespace, key.name
         try:
             if kind == _CLASS:
-                await self._parts.catalogue.reconcile_class(name)
+                await self._parts.classes.reconcile(name)
+                self._plan_class(key)
                 return True
-            if await self._parts.catalogue.reconcile_issuer(name):
-                classes = self._world.classes_of(name)
-                for key_of_identity in self._world.identities.of_classes(classes):
-                    self.queue.add(key_of_identity, Lane.CHANGE)
+            looked = await self._parts.issuers.reconcile(name)
+            self._follow_issuer(name, looked)
         except AgentIdError as error:
             _log.warning("catalogue_failed", kind=kind, name=name, error=str(error))
             return False
         state = self._world.issuer_states.get(name)
         return state is None or not state.passing
+
+    def _follow_issuer(self, name: str, looked: Looked) -> None:
+        """Look at the identities that an issuer's look concerns, and at the issuer again."""
+        self._parts.crls.poke()
+        self._parts.credentials_of_responders.poke()
+        concerned = self._world.identities.of_classes(self._world.classes_of(name))
+        if looked.availability:
+            for key in concerned:
+                self.queue.add(key, Lane.CHANGE)
+        elif looked.demands:
+            self._look_at(concerned)
+        if name in self._world.issuers:
+            again = self._clock.now() + looked.again
+            self._catalogue_times.at(ObjectKey(_ISSUER, name), again)
+
+    def _plan_class(self, key: ObjectKey) -> None:
+        """Count the keys of a class again while it migrates to another algorithm."""
+        if key.name in self._parts.classes.migrating():
+            self._catalogue_times.at(key, self._clock.now() + _COUNT_KEYS)
 
     # What the leader does besides
 

@@ -22,6 +22,7 @@ from agentid.controller.triggers import make_registry, make_settings
 from agentid.errors import AgentIdError, InputError, InternalError
 from agentid.factory import build
 from agentid.policy.grant import Grant
+from agentid.services.classes import keys_in_use
 from agentid.telemetry.metrics import Snapshot
 from agentid.telemetry.probes import LoopWatch, serve_probes
 
@@ -203,10 +204,19 @@ class _Run:
             live_certificates=live,
             expiry_seconds=expiry,
             authority_expiry_seconds={
-                (name, info.role.value): (info.validity.not_after - now).total_seconds()
+                (name, info.role.value, info.id): (info.validity.not_after - now).total_seconds()
                 for name, state in parts.world.issuer_states.items()
                 if state.issuer is not None
                 for info in state.issuer.authorities()
+            },
+            keys_in_use={
+                (name, algorithm.value): count
+                for name, counted in keys_in_use(parts.ledger.state, now).items()
+                for algorithm, count in counted.items()
+            },
+            crl_seconds={
+                name: (until - now).total_seconds()
+                for name, until in parts.crls.next_updates().items()
             },
             ledger={"segments": stats.segments, "bytes": stats.bytes, "entries": stats.entries},
             ledger_alarms=len(parts.ledger.alarms),

@@ -6,18 +6,34 @@ is left to the caller.
 
 from __future__ import annotations
 
-from agentid.issuers.bootstrap import AuthoritySettings, AuthorityStore, ensure_authorities
-from agentid.issuers.builtin import BACKDATE, BuiltinIssuer
-from agentid.issuers.protocol import AuthorityInfo, AuthorityRole, Issuer, IssueRequest
+from agentid.issuers.authorities import AuthorityStore, Kept, ensure_authorities
+from agentid.issuers.authority_set import AuthoritySet
+from agentid.issuers.builtin import BACKDATE, BuiltinIssuer, authority_infos
+from agentid.issuers.making import AuthoritySettings, GivenAuthority, carried_out
+from agentid.issuers.protocol import (
+    AuthorityInfo,
+    AuthorityRole,
+    Claims,
+    Issuer,
+    IssueRequest,
+    Signed,
+)
 
 __all__ = [
     "BACKDATE",
     "AuthorityInfo",
     "AuthorityRole",
+    "AuthoritySet",
     "AuthoritySettings",
     "AuthorityStore",
     "BuiltinIssuer",
+    "Claims",
+    "GivenAuthority",
     "IssueRequest",
     "Issuer",
+    "Kept",
+    "Signed",
+    "authority_infos",
+    "carried_out",
     "ensure_authorities",
 ]

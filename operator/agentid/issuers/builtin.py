@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -10,20 +11,28 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from agentid.errors import InputError, IssuanceDeniedError, UnavailableError
 from agentid.identity import SerialNumber, Validity
-from agentid.issuers.protocol import AuthorityInfo, AuthorityRole
+from agentid.issuers import locations
+from agentid.issuers.protocol import AuthorityInfo, AuthorityRole, Signed
 from agentid.pki import LeafProfile, check_public_key, prepare, sign
+from agentid.pki.authority import authority_id
+from agentid.pki.authorization import AgentAuthorization
+from agentid.policy.authorities import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from cryptography import x509
 
     from agentid.clock import Clock
     from agentid.identity import TrustDomain
+    from agentid.issuers.authority_set import AuthoritySet
     from agentid.issuers.protocol import IssueRequest
-    from agentid.pki import Authority, Leaf, X509Bundle
+    from agentid.pki import X509Bundle
+    from agentid.pki.authorization import AuthorizedPolicy
+    from agentid.policy.authorities import Root
 
-__all__ = ["BACKDATE", "BuiltinIssuer", "Random"]
+__all__ = ["BACKDATE", "BuiltinIssuer", "Random", "authority_infos"]
 
 Random: TypeAlias = "Callable[[int], bytes]"
 """Gives as many random octets as asked for, unpredictable; `secrets.token_bytes`."""
@@ -43,18 +52,34 @@ _RETRY_EXPIRED: Final = timedelta(minutes=1)
 
 
 class BuiltinIssuer:
-    """Signs with an authority that this process holds, or reaches through its `Signer`."""
+    """Signs with authorities that this process holds, or reaches through their `Signer`s."""
 
-    def __init__(self, *, name: str, authority: Authority, clock: Clock, random: Random) -> None:
-        """Take an authority that was verified.
+    def __init__(
+        self,
+        *,
+        name: str,
+        authorities: AuthoritySet,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        """Take authorities that were verified.
 
         Args:
             name: The name of the AgentIssuer.
-            authority: What it signs with.
+            authorities: What it signs with; one of them has to be Signing.
             clock: Tells the present, once for each leaf.
             random: Where serial numbers come from.
+
+        Raises:
+            InputError: None of the authorities signs.
         """
+        record, authority = authorities.records.signing, authorities.signing
+        if record is None or authority is None:
+            msg = f"issuer {name}: none of its authorities is Signing"
+            raise InputError(msg)
         self._name = name
+        self._set = authorities
+        self._record = record
         self._authority = authority
         self._clock = clock
         self._random = random
@@ -67,9 +92,9 @@ class BuiltinIssuer:
     @property
     def trust_domain(self) -> TrustDomain:
         """Whose identities it signs."""
-        return self._authority.trust_domain
+        return self._set.trust_domain
 
-    async def issue(self, request: IssueRequest) -> Leaf:
+    async def issue(self, request: IssueRequest) -> Signed:
         """A new leaf, back-dated by `BACKDATE` and cut to the validity of the chain.
 
         It does not wait for anything: the signature is made on the event loop, some 0.1 ms for
@@ -88,42 +113,113 @@ class BuiltinIssuer:
             )
             raise UnavailableError(msg, retry_after=_RETRY_EXPIRED)
         try:
-            wanted = Validity.of(now, request.lifetime, BACKDATE, chain.not_after)
-            profile = LeafProfile(
-                spiffe_id=request.spiffe_id,
-                class_name=request.class_name,
-                validity=Validity(max(wanted.not_before, chain.not_before), wanted.not_after),
-                key_algorithm=request.key_algorithm,
-                policy_oid=request.policy_oid,
-                cps_uri=request.cps_uri,
-                no_rev_avail=request.no_rev_avail,
-            )
             serial = SerialNumber.from_random(self._random(_SERIAL_OCTETS))
+            shard = None if request.no_rev_avail else serial.value % self._record.shards
+            profile = self._profile(request, now, shard)
             prepared = prepare(profile, request.public_key, self._authority, serial)
         except InputError as error:
             raise IssuanceDeniedError(str(error)) from error
-        return sign(prepared, self._authority)
+        leaf = sign(prepared, self._authority)
+        return Signed(leaf, self._record.id, shard, self.bundle_sequence)
+
+    def _profile(self, request: IssueRequest, now: datetime, shard: int | None) -> LeafProfile:
+        chain, claims = self._authority.validity, request.claims
+        base, name = self._record.responder, self._record.id
+        wanted = Validity.of(now, request.lifetime, BACKDATE, chain.not_after)
+        return LeafProfile(
+            spiffe_id=request.spiffe_id,
+            class_name=request.class_name,
+            validity=Validity(max(wanted.not_before, chain.not_before), wanted.not_after),
+            key_algorithm=request.key_algorithm,
+            policy_oid=request.policy_oid,
+            cps_uri=request.cps_uri,
+            no_rev_avail=request.no_rev_avail,
+            crl_uri=None if shard is None else locations.crl_uri(base, name, shard),
+            ocsp_uri=None if shard is None else locations.ocsp_uri(base),
+            ca_issuers_uri=locations.certificate_uri(base, name),
+            authorization=None
+            if claims is None
+            else _authorization(
+                request.class_name, claims.tier, claims.sponsor, claims.policy, base
+            ),
+            authorization_critical=claims is not None and claims.critical,
+        )
 
     def bundle(self) -> X509Bundle:
-        """The root."""
-        return self._authority.bundle
+        """The roots, the newest first."""
+        return self._set.bundle
+
+    @property
+    def bundle_sequence(self) -> int:
+        """Number of that bundle."""
+        return self._set.records.sequence
 
     def authorities(self) -> tuple[AuthorityInfo, ...]:
-        """The root, then the chain downwards to the issuing authority."""
-        authority = self._authority
-        return (
-            _info(AuthorityRole.ROOT, authority.root),
-            *(_info(AuthorityRole.ISSUING, each) for each in reversed(authority.chain)),
-        )
+        """The roots, then the issuing authorities, the newest of each first."""
+        return authority_infos(self._set)
 
     def __repr__(self) -> str:
         """Name and trust domain."""
         return f"BuiltinIssuer({self._name!r}, {self.trust_domain})"
 
 
-def _info(role: AuthorityRole, certificate: x509.Certificate) -> AuthorityInfo:
+def authority_infos(
+    authorities: AuthoritySet, distrust: frozenset[str] = frozenset()
+) -> tuple[AuthorityInfo, ...]:
+    """What is told of each authority, the roots first.
+
+    Args:
+        authorities: All of an issuer.
+        distrust: Fingerprints of those that are on their way out.
+    """
+    records = authorities.records
+    in_use = {each.root for each in records.issuing if each.stage is Stage.SIGNING}
+    waiting = {each.root for each in records.issuing if each.stage is Stage.STAGED} - in_use
+
+    def root_state(root: Root) -> str:
+        if root.fingerprint in distrust:
+            return _DISTRUSTED
+        if root.id in waiting:
+            return Stage.STAGED.value
+        return (Stage.SIGNING if root.id in in_use else Stage.RETIRED).value
+
+    return (
+        *(
+            _info(
+                AuthorityRole.ROOT,
+                root_state(each),
+                authorities.roots[each.id].certificate,
+            )
+            for each in records.roots
+        ),
+        *(
+            _info(
+                AuthorityRole.ISSUING,
+                _DISTRUSTED if records.is_distrusted(each, distrust) else each.stage.value,
+                authorities.issuing[each.id].certificate,
+            )
+            for each in records.issuing
+        ),
+    )
+
+
+_DISTRUSTED: Final = "Distrusted"
+
+
+@lru_cache(maxsize=4096)  # one for each grant in use; agents of one deployment share it
+def _authorization(
+    class_name: str, tier: str, sponsor: str | None, policy: AuthorizedPolicy, base: str
+) -> AgentAuthorization:
+    return AgentAuthorization.of(
+        agent_class=class_name, tier=tier, sponsor=sponsor, policy=policy, base_uri=base
+    )
+
+
+def _info(role: AuthorityRole, state: str, certificate: x509.Certificate) -> AuthorityInfo:
     return AuthorityInfo(
         role=role,
+        state=state,
+        id=authority_id(certificate),
         subject=certificate.subject.rfc4514_string(),
         serial=SerialNumber(certificate.serial_number),
         validity=Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc),

@@ -11,8 +11,26 @@ if TYPE_CHECKING:
 
     from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
     from agentid.pki import KeyAlgorithm, Leaf, PublicKey, X509Bundle
+    from agentid.pki.authorization import AuthorizedPolicy
 
-__all__ = ["AuthorityInfo", "AuthorityRole", "IssueRequest", "Issuer"]
+__all__ = ["AuthorityInfo", "AuthorityRole", "Claims", "IssueRequest", "Issuer", "Signed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a leaf says of its agent beside who it is: the authorization extension.
+
+    Attributes:
+        tier: How strictly the certificate is handled.
+        sponsor: Who answers for the agent, or None.
+        policy: What it may do.
+        critical: Whether verifiers that do not know the extension have to refuse the leaf.
+    """
+
+    tier: str
+    sponsor: str | None
+    policy: AuthorizedPolicy
+    critical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,7 @@ class IssueRequest:
         policy_oid: The certificate policy of the class in dotted form, or None.
         cps_uri: Where that policy is explained, or None.
         no_rev_avail: Whether the leaf says that no revocation information will exist (RFC 9608).
+        claims: What it says of its agent; None for nothing.
     """
 
     spiffe_id: SpiffeId
@@ -38,6 +57,24 @@ class IssueRequest:
     policy_oid: str | None = None
     cps_uri: str | None = None
     no_rev_avail: bool = False
+    claims: Claims | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A leaf, and what has to be on record of how it was signed.
+
+    Attributes:
+        leaf: With its chain.
+        authority: Id of the authority that signed.
+        shard: The CRL of that authority that would name it; None if none would.
+        bundle: Sequence of the issuer's bundle at that moment.
+    """
+
+    leaf: Leaf
+    authority: str
+    shard: int | None
+    bundle: int
 
 
 class AuthorityRole(StrEnum):
@@ -53,6 +90,8 @@ class AuthorityInfo:
 
     Attributes:
         role: Root or issuing.
+        state: How far it is in its life, spelled as in the status of an AgentIssuer.
+        id: First 16 hexadecimal digits of its key identifier.
         subject: The distinguished name, RFC 4514.
         serial: The serial number of its certificate.
         validity: The period of its certificate alone.
@@ -61,6 +100,8 @@ class AuthorityInfo:
     """
 
     role: AuthorityRole
+    state: str
+    id: str
     subject: str
     serial: SerialNumber
     validity: Validity
@@ -84,7 +125,7 @@ class Issuer(Protocol):
         """Whose identities it signs."""
         ...
 
-    async def issue(self, request: IssueRequest) -> Leaf:
+    async def issue(self, request: IssueRequest) -> Signed:
         """A new leaf.
 
         The caller still owes the record: the serial must be durably on the ledger before anything
@@ -100,6 +141,11 @@ class Issuer(Protocol):
         """What verifiers of its leaves trust."""
         ...
 
+    @property
+    def bundle_sequence(self) -> int:
+        """Number of that bundle: it grows whenever an authority comes or goes."""
+        ...
+
     def authorities(self) -> tuple[AuthorityInfo, ...]:
-        """Its authorities, the root first."""
+        """Its authorities, the roots first, the newest of each first."""
         ...

@@ -1,7 +1,7 @@
 """What the ledger and the issuers want of a cluster, in their words.
 
 The ports are declared there (`ledger.configmaps.ConfigMapClient`,
-`issuers.bootstrap.AuthorityStore`); these classes satisfy them without either side knowing the
+`issuers.authorities.AuthorityStore`); these classes satisfy them without either side knowing the
 other. The composition root puts them together, and a type checker sees that they fit.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agentid.errors import AlreadyExistsError, NotFoundError
+from agentid.errors import AlreadyExistsError, ConflictError, NotFoundError
+from agentid.kube.objects import resource_version_of
 from agentid.kube.reflector import reflect
 from agentid.kube.resources import CONFIG_MAPS, SECRETS, Selector
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from agentid.kube.objects import JsonObject
     from agentid.kube.reflector import Change
 
-__all__ = ["ConfigMaps", "SecretFiles"]
+__all__ = ["ConfigMaps", "SecretFiles", "SecretVersion"]
 
 
 class ConfigMaps:
@@ -87,8 +89,21 @@ class ConfigMaps:
                 yield change
 
 
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """The files of a Secret as they were read.
+
+    Attributes:
+        files: By name.
+        version: The resourceVersion of the Secret.
+    """
+
+    files: Mapping[str, bytes] = field(repr=False)
+    version: str
+
+
 class SecretFiles:
-    """The files in one Secret, stored once and then left as they are."""
+    """The files in one Secret, exchanged together or not at all."""
 
     def __init__(
         self,
@@ -111,8 +126,8 @@ class SecretFiles:
         self._name = name
         self._labels = dict(labels)
 
-    async def read(self) -> Mapping[str, bytes] | None:
-        """Return the files by name, None if there is no such Secret.
+    async def read(self) -> SecretVersion | None:
+        """Return the files, None if there is no such Secret.
 
         A file that cannot be decoded is left out; whoever needs it reports that it is missing.
 
@@ -130,7 +145,7 @@ class SecretFiles:
                 found[file] = base64.b64decode(str(text), validate=True)
             except binascii.Error:
                 continue
-        return found
+        return SecretVersion(found, resource_version_of(body))
 
     async def create(self, data: Mapping[str, bytes]) -> bool:
         """Store the files in a new Secret; False if there is one of this name already.
@@ -138,20 +153,34 @@ class SecretFiles:
         Raises:
             UnavailableError: The API server is away; it may have stored them.
         """
-        encoded = {file: base64.b64encode(content).decode() for file, content in data.items()}
-        manifest = {
+        try:
+            await self._client.create(SECRETS, self._manifest(data))
+        except AlreadyExistsError:
+            return False
+        return True
+
+    async def replace(self, data: Mapping[str, bytes], version: str) -> bool:
+        """Store other files in place of those of a version; False if they have changed since.
+
+        Raises:
+            UnavailableError: The API server is away; it may have stored them.
+        """
+        try:
+            await self._client.replace(SECRETS, self._manifest(data, resourceVersion=version))
+        except (ConflictError, NotFoundError):
+            return False
+        return True
+
+    def _manifest(self, data: Mapping[str, bytes], **metadata: str) -> JsonObject:
+        return {
             "apiVersion": SECRETS.api_version,
             "kind": SECRETS.kind,
             "metadata": {
                 "namespace": self._namespace,
                 "name": self._name,
                 "labels": self._labels,
+                **metadata,
             },
             "type": "Opaque",
-            "data": encoded,
+            "data": {file: base64.b64encode(content).decode() for file, content in data.items()},
         }
-        try:
-            await self._client.create(SECRETS, manifest)
-        except AlreadyExistsError:
-            return False
-        return True

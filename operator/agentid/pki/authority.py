@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from agentid.pki.algorithm import KeyAlgorithm
     from agentid.pki.signer import Signer
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "authority_id"]
+
+_ID_OCTETS: Final = 8
+"""Of the key identifier; 64 bits tell apart the few authorities that one installation ever has."""
 
 _DRAFT_RSA_BITS: Final = 2048
 
@@ -139,3 +142,17 @@ def _draft_key(algorithm: KeyAlgorithm) -> PrivateKey:
         # gives the same bytes to lint.
         return rsa.generate_private_key(65537, _DRAFT_RSA_BITS)
     return generate(algorithm)
+
+
+def authority_id(certificate: x509.Certificate) -> str:
+    """The first 16 hexadecimal digits of the subject key identifier.
+
+    Raises:
+        InputError: The certificate has none.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound as error:
+        msg = "the certificate of an authority has no subjectKeyIdentifier; give it one"
+        raise InputError(msg) from error
+    return extension.value.digest[:_ID_OCTETS].hex()

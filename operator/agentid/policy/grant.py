@@ -11,6 +11,7 @@ from agentid.api.vocabulary import DeliveryMode, Instances, Tier
 from agentid.errors import InputError, InternalError
 from agentid.identity import SpiffeId
 from agentid.pki.algorithm import KeyAlgorithm
+from agentid.pki.authorized_policy import AuthorizedPolicy, AuthorizedSchedule
 from agentid.policy.permissions import Permissions
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Grant", "takes_away"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the JSON form; the ledger keeps grants for as long as their certificates live."""
 
 
@@ -41,6 +42,11 @@ class Grant:
         instances: Whether pods share the SPIFFE ID.
         service_account: The ServiceAccount that its pods run as.
         secret_name: The Secret to deliver to, None if the door is another one.
+        policy_oid: The certificate policy of the class, dotted.
+        cps_uri: Where that policy is explained, None if nowhere.
+        critical: Whether the authorization extension is critical.
+        ephemeral: Whether certificates live so briefly that no revocation is published for them
+            (RFC 9608).
     """
 
     spiffe_id: SpiffeId
@@ -55,6 +61,10 @@ class Grant:
     instances: Instances
     service_account: str
     secret_name: str | None
+    policy_oid: str
+    cps_uri: str | None
+    critical: bool
+    ephemeral: bool
 
     @property
     def agent(self) -> AgentPath:
@@ -67,6 +77,20 @@ class Grant:
             msg = f"a grant holds {self.spiffe_id}, which is not the SPIFFE ID of an agent"
             raise InternalError(msg)
         return path
+
+    @property
+    def authorized(self) -> AuthorizedPolicy:
+        """The permissions as a certificate says them."""
+        asked = self.permissions
+        schedule = asked.schedule
+        return AuthorizedPolicy(
+            systems=asked.systems,
+            operations=asked.operations,
+            schedule=None
+            if schedule is None
+            else AuthorizedSchedule(schedule.time_zone, schedule.windows),
+            compliance=asked.compliance,
+        )
 
     def to_json(self) -> str:
         """Write the grant canonically: equal grants make equal text."""
@@ -85,6 +109,10 @@ class Grant:
                 "instances": self.instances,
                 "serviceAccount": self.service_account,
                 "secretName": self.secret_name,
+                "policyOID": self.policy_oid,
+                "cpsURI": self.cps_uri,
+                "critical": self.critical,
+                "ephemeral": self.ephemeral,
             },
             sort_keys=True,
             separators=(",", ":"),
@@ -105,7 +133,7 @@ class Grant:
             raise InputError(msg) from error
         match data:
             case {
-                "version": 1,
+                "version": 2,
                 "spiffeID": str(spiffe_id),
                 "class": str(class_name),
                 "issuer": str(issuer_name),
@@ -118,6 +146,10 @@ class Grant:
                 "instances": str(instances),
                 "serviceAccount": str(service_account),
                 "secretName": str() | None as secret_name,
+                "policyOID": str(policy_oid),
+                "cpsURI": str() | None as cps_uri,
+                "critical": bool(critical),
+                "ephemeral": bool(ephemeral),
             } if 0 < seconds <= _MAX_SECONDS:
                 try:
                     return cls(
@@ -133,6 +165,10 @@ class Grant:
                         instances=Instances(instances),
                         service_account=service_account,
                         secret_name=secret_name,
+                        policy_oid=policy_oid,
+                        cps_uri=cps_uri,
+                        critical=critical,
+                        ephemeral=ephemeral,
                     )
                 except ValueError as error:
                     msg = f"grant: {error}; a newer release of agentid may have written it"

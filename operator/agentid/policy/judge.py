@@ -9,6 +9,7 @@ from agentid.api.conditions import Reason
 from agentid.api.violation import Violation, shown
 from agentid.errors import InputError, InternalError
 from agentid.identity import SpiffeId
+from agentid.pki.oids import class_policy_oid
 from agentid.policy import ceiling
 from agentid.policy.classification import Classification, classify
 from agentid.policy.grant import Grant
@@ -34,10 +35,13 @@ class Granted:
     Attributes:
         grant: What it is given.
         classification: Its tier, with what the tier tightened among the reasons.
+        gradual: Whether a key algorithm that differs waits for the next renewal, since the class
+            migrates.
     """
 
     grant: Grant
     classification: Classification
+    gradual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,13 @@ def judge(
             instances=spec.instances,
             service_account=spec.subject.service_account_name,
             secret_name=identity.secret_name,
+            policy_oid=agent_class.spec.certificate_policy.oid or class_policy_oid(name),
+            cps_uri=agent_class.spec.certificate_policy.cps_uri,
+            critical=agent_class.spec.authorization.critical,
+            ephemeral=lifetime <= agent_class.spec.revocation.ephemeral_lifetime,
         ),
         classification,
+        gradual=agent_class.spec.migration is not None,
     )
 
 

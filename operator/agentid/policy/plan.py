@@ -33,6 +33,7 @@ from agentid.identity import RevocationReason, Validity
 from agentid.policy.grant import takes_away
 from agentid.policy.judge import Granted, Refused, exceeds
 from agentid.policy.renewal import renewal_time
+from agentid.policy.rotation import NO_DEMANDS, Demands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,8 @@ class Cause(StrEnum):
     """The last one is not valid yet: it was made by a clock that was ahead of this one."""
     CHANGED = "changed"
     """What is granted differs from what the certificate was issued under."""
+    AUTHORITY = "authority"
+    """Its authority is on its way out, or a root has come or gone that it was delivered without."""
     REQUESTED = "requested"
     """Somebody asked for a renewal."""
     RENEWAL = "renewal"
@@ -94,6 +97,8 @@ class Held:
         replaces: The serial that was known to be delivered then.
         doubtful: Its record comes from a damaged segment: good enough to revoke it, not good enough
             to believe that it was delivered.
+        authority: Id of the authority that signed it.
+        bundle: Sequence of the bundle that it was delivered with.
     """
 
     serial: SerialNumber
@@ -104,6 +109,8 @@ class Held:
     issued_at: datetime
     replaces: SerialNumber | None = None
     doubtful: bool = False
+    authority: str = ""
+    bundle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,8 @@ class Observed:
         agent_class: The class that the spec names, where there is one.
         verdict: The judgement; None where nobody asks for one (gone, deleting, suspended, held).
         hold: The incident that keeps it from getting a certificate, None if none does.
+        verdict: The judgement; None where nobody asks for one (gone, deleting, suspended).
+        demands: What the rotation of authorities asks of its certificates.
     """
 
     metadata: ObjectMeta | None
@@ -142,6 +151,7 @@ class Observed:
     agent_class: AgentClass | None = None
     verdict: Granted | Refused | Blocked | None = None
     hold: Hold | None = None
+    demands: Demands = NO_DEMANDS
 
     @property
     def own(self) -> tuple[Held, ...]:
@@ -256,7 +266,10 @@ def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
     outdated = {
         each: _replaced_at(each, own, current) + _grace(seen)
         for each in own
-        if each.serial != current.serial and not _may_run_out(each, own, granted.grant, now)
+        if each.serial != current.serial
+        and (
+            each.authority in seen.demands.moving or not _may_run_out(each, own, granted.grant, now)
+        )
     }
     revoke = tuple((each, _REPLACED) for each, due in outdated.items() if now >= due)
     requested = identity.renewal_requested
@@ -282,14 +295,21 @@ def _cause(
         confirmed = _confirmed(own, seen.status)
         premature = confirmed is not None and confirmed.validity.not_before > now
         return Cause.PREMATURE if premature else Cause.UNCONFIRMED
-    if current.grant != granted.grant:
-        return Cause.CHANGED
     requested = seen.identity.renewal_requested if seen.identity is not None else None
-    if requested is not None and current.issued_at < requested <= now:
-        return Cause.REQUESTED
-    if now >= renewal_of(current, seen.agent_class):
-        return Cause.RENEWAL
-    return None
+    causes = {
+        Cause.CHANGED: _differs(current.grant, granted),
+        Cause.AUTHORITY: seen.demands.concern(current.authority, current.bundle),
+        Cause.REQUESTED: requested is not None and current.issued_at < requested <= now,
+        Cause.RENEWAL: now >= renewal_of(current, seen.agent_class),
+    }
+    return next((cause for cause, holds in causes.items() if holds), None)
+
+
+def _differs(held: Grant | None, granted: Granted) -> bool:
+    """Whether a certificate has to be replaced at once for what it was issued under."""
+    if held is None or not granted.gradual:
+        return held != granted.grant
+    return replace(held, key_algorithm=granted.grant.key_algorithm) != granted.grant
 
 
 def _current(own: tuple[Held, ...], status: AgentIdentityStatus, now: datetime) -> Held | None:
@@ -354,7 +374,11 @@ def _replaced_at(old: Held, own: tuple[Held, ...], current: Held) -> datetime:
 def _refused(seen: Observed, now: datetime) -> Plan:
     """A certificate that the class still allows runs out; what it no longer allows is revoked."""
     live = tuple(each for each in seen.own if each.validity.not_after >= now)
-    outside = [each for each in live if _outside(each, seen.agent_class, now)]
+    outside = [
+        each
+        for each in live
+        if each.authority in seen.demands.moving or _outside(each, seen.agent_class, now)
+    ]
     due = _stalled_since(seen.status, now) + _grace(seen)
     confirmed = _confirmed(live, seen.status)
     if outside and now < due:

@@ -169,6 +169,11 @@ class Schedule:
     def _windows(self) -> list[str]:
         return [f"{_clock(a)}/{_clock(b, ends=True)}" for a, b in _runs(self.minutes)]
 
+    @property
+    def windows(self) -> tuple[tuple[int, int], ...]:
+        """The windows in minutes of the week: the first, and the one after the last; ascending."""
+        return tuple(_runs(self.minutes))
+
     def covers(self, instant: datetime) -> bool:
         """Whether permissions hold at an instant, which has to be aware."""
         local = instant.astimezone(load_zone(self.time_zone))

@@ -48,13 +48,12 @@ def template_for(tier: Tier, spec: AgentClassSpec) -> Template:
         shortened = f"{format_duration(spec.lifetime)} to {format_duration(lifetime)}"
         reasons.append(f"tier {tier} shortens the lifetime from {shortened}")
 
-    algorithm = rule.key_algorithm or spec.key_algorithm
+    own = spec.key_algorithm if spec.migration is None else spec.migration.key_algorithm
+    algorithm = rule.key_algorithm or own
     if algorithm.strength_bits < limits.strength_bits:
         algorithm = _STRONG
-    if algorithm is not spec.key_algorithm:
-        reasons.append(
-            f"tier {tier} raises the key algorithm from {spec.key_algorithm} to {algorithm}"
-        )
+    if algorithm is not own:
+        reasons.append(f"tier {tier} raises the key algorithm from {own} to {algorithm}")
 
     modes = limits.delivery_modes & frozenset(spec.delivery.modes)
     if rule.delivery_modes is not None:

@@ -15,6 +15,7 @@ from agentid.kube.resources import AGENT_IDENTITIES
 from agentid.policy.grant import Grant
 from agentid.policy.judge import judge
 from agentid.policy.plan import Blocked, Held, Observed
+from agentid.policy.rotation import NO_DEMANDS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from agentid.kube.objects import JsonObject, ObjectKey
     from agentid.ledger import Issued, Ledger
     from agentid.policy.judge import Granted, Refused
+    from agentid.policy.rotation import Demands
     from agentid.services.world import World
 
 __all__ = ["Gatherer", "held_of"]
@@ -82,7 +84,8 @@ class Gatherer:
         if metadata.deletion_timestamp is not None or identity.spec.suspend or hold is not None:
             return Observed(metadata, identity, status, held, agent_class, hold=hold)
         verdict_of = self._judge(identity, agent_class, now)
-        return Observed(metadata, identity, status, held, agent_class, verdict_of)
+        demands = self._demands(agent_class)
+        return Observed(metadata, identity, status, held, agent_class, verdict_of, demands=demands)
 
     async def _ask(self, key: ObjectKey, *, needed: bool) -> JsonObject | None:
         if not needed:
@@ -97,6 +100,11 @@ class Gatherer:
     def _class_of(self, identity: AgentIdentity) -> AgentClass | None:
         parsed = self._world.classes.get(identity.spec.class_name)
         return None if parsed is None else parsed.model
+
+    def _demands(self, agent_class: AgentClass | None) -> Demands:
+        name = None if agent_class is None else agent_class.spec.issuer_name
+        state = None if name is None else self._world.issuer_states.get(name)
+        return NO_DEMANDS if state is None else state.demands
 
     def _judge(
         self, identity: AgentIdentity, agent_class: AgentClass | None, now: datetime
@@ -153,6 +161,8 @@ def held_of(issued: Issued, *, doubtful: bool = False) -> Held:
         issued_at=issued.issued_at,
         replaces=issued.replaces,
         doubtful=doubtful,
+        authority=issued.authority,
+        bundle=issued.bundle,
     )
 
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.api.conditions import Reason
 from agentid.errors import AgentIdError, IssuanceDeniedError, UnavailableError
-from agentid.issuers import IssueRequest
+from agentid.issuers import Claims, IssueRequest
 from agentid.ledger import Issued
 from agentid.pki import KeyAlgorithm, generate, to_pkcs8_pem
-from agentid.pki.view import read_certificate
 from agentid.services.failure import PassError
 
 if TYPE_CHECKING:
@@ -107,15 +106,20 @@ class Issuance:
             lifetime=grant.lifetime,
             key_algorithm=grant.key_algorithm,
             public_key=public_key,
+            policy_oid=grant.policy_oid,
+            cps_uri=grant.cps_uri,
+            no_rev_avail=grant.ephemeral,
+            claims=Claims(grant.tier, grant.sponsor, grant.authorized, grant.critical),
         )
         try:
-            leaf = await issuer.issue(request)
+            signed = await issuer.issue(request)
         except UnavailableError as error:
             raise PassError(
                 Reason.ISSUER_UNAVAILABLE, str(error), retry_after=error.retry_after
             ) from error
         except IssuanceDeniedError as error:
             raise PassError(Reason.ISSUER_DENIED, str(error), stalled=True) from error
+        leaf = signed.leaf
         record = Issued(
             serial=leaf.serial,
             fingerprint=leaf.fingerprint,
@@ -124,9 +128,9 @@ class Issuance:
             name=owner.name,
             uid=owner.uid,
             issuer=issuer.name,
-            authority=_authority_id(leaf.chain_der[1]),
-            shard=None,
-            bundle=0,
+            authority=signed.authority,
+            shard=signed.shard,
+            bundle=signed.bundle,
             not_before=leaf.validity.not_before,
             not_after=leaf.validity.not_after,
             issued_at=_not_before(self._clock.now(), leaf),
@@ -155,12 +159,6 @@ class Issuance:
 
 
 @lru_cache(maxsize=16)
-def _authority_id(certificate_der: bytes) -> str:
-    """The first 8 octets of the subject key identifier, in hexadecimal."""
-    identifier = read_certificate(certificate_der).subject_key_identifier
-    return (identifier or b"")[:8].hex()
-
-
 def _not_before(now: datetime, leaf: Leaf) -> datetime:
     """The time of making; a clock that stepped back meanwhile cannot put it before notBefore."""
     return max(now, leaf.validity.not_before)

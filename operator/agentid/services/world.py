@@ -16,13 +16,14 @@ from agentid.api.agentrevocation import AgentRevocation
 from agentid.errors import SpecError
 from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of, uid_of
 from agentid.policy.incident import Bearer, Incident
+from agentid.policy.rotation import NO_DEMANDS, Demands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from agentid.api.agentclass import AgentClass
     from agentid.api.agentissuer import AgentIssuer
-    from agentid.issuers import Issuer
+    from agentid.issuers import AuthoritySet, Issuer
     from agentid.kube.objects import JsonObject
     from agentid.policy.incident import Hold
 
@@ -181,11 +182,15 @@ class IssuerState:
         issuer: What signs, None while it cannot.
         problem: Why it cannot, for the conditions of identities that need it.
         passing: Whether that may come right without a change of the resource.
+        authorities: All its authorities, None while they cannot be read.
+        demands: What their rotation asks of the certificates.
     """
 
     issuer: Issuer | None
     problem: str = ""
     passing: bool = False
+    authorities: AuthoritySet | None = None
+    demands: Demands = NO_DEMANDS
 
 
 class World:
@@ -197,6 +202,15 @@ class World:
         self.issuers: dict[str, Parsed[AgentIssuer]] = {}
         self.issuer_states: dict[str, IssuerState] = {}
         self.incidents = Incidents()
+        self.served_crls: frozenset[str] = frozenset()
+        """Ids of issuing authorities whose CRLs are published."""
+        self.served_ocsp: frozenset[str] = frozenset()
+        """Ids of issuing authorities for which responders have an OCSP signer."""
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Ids of issuing authorities for whose certificates verifiers get an answer."""
+        return self.served_crls & self.served_ocsp
 
     def classes_of(self, issuer_name: str) -> frozenset[str]:
         """Names of the classes that an issuer signs for."""

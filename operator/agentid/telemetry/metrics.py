@@ -34,7 +34,9 @@ class Snapshot:
         renewals_due: Identities whose renewal time has passed and that still wait.
         live_certificates: Live certificates by tier.
         expiry_seconds: Seconds until the first live certificate of each tier expires.
-        authority_expiry_seconds: Seconds until an authority expires, by (issuer, role).
+        authority_expiry_seconds: Seconds until an authority expires, by (issuer, role, id).
+        keys_in_use: Live certificates by (class, key algorithm).
+        crl_seconds: Seconds until the first CRL of an issuer runs out, by issuer.
         ledger: Segments, bytes and entries of the ledger, by these names.
         ledger_alarms: Faults found in the ledger's chains that still stand.
         loop_lag_seconds: How late the event loop was at its last check.
@@ -47,7 +49,9 @@ class Snapshot:
     renewals_due: int
     live_certificates: Mapping[str, int]
     expiry_seconds: Mapping[str, float]
-    authority_expiry_seconds: Mapping[tuple[str, str], float]
+    authority_expiry_seconds: Mapping[tuple[str, str, str], float]
+    keys_in_use: Mapping[tuple[str, str], int]
+    crl_seconds: Mapping[str, float]
     ledger: Mapping[str, int]
     ledger_alarms: int
     loop_lag_seconds: float
@@ -90,11 +94,25 @@ class _StateCollector(Collector):
         authorities = GaugeMetricFamily(
             "agentid_authority_expiry_seconds",
             "Seconds until an authority expires",
-            labels=["issuer", "role"],
+            labels=["issuer", "role", "authority"],
         )
         for labels, seconds in now.authority_expiry_seconds.items():
             authorities.add_metric(labels, seconds)
         yield authorities
+        keys = GaugeMetricFamily(
+            "agentid_live_keys",
+            "Certificates in force by class and key algorithm",
+            labels=["class", "algorithm"],
+        )
+        for kind, count in now.keys_in_use.items():
+            keys.add_metric(kind, count)
+        yield keys
+        yield _family(
+            "agentid_crl_next_update_seconds",
+            "Seconds until the first CRL of an issuer runs out",
+            "issuer",
+            now.crl_seconds,
+        )
 
 
 def _family(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
@@ -160,6 +178,21 @@ class Metrics:
             "agentid_ledger_commit_records",
             "Records in one ledger commit",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=self.registry,
+        )
+
+        self.crls = Counter(
+            "agentid_crls_published", "CRLs signed and stored", ["issuer"], registry=self.registry
+        )
+        self.crl_failures = Counter(
+            "agentid_crl_failures",
+            "Rounds of CRL publication that did not come to their end",
+            registry=self.registry,
+        )
+        self.crl_seconds = Histogram(
+            "agentid_crl_publish_seconds",
+            "From the beginning of the signature of a CRL until it was stored",
+            buckets=_FAST,
             registry=self.registry,
         )
 

@@ -6,7 +6,6 @@ deterministically, so with the default algorithm every byte repeats. Nothing her
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha512
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-from agentid.errors import UnavailableError
 from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
+from agentid.issuers.authority_records import IssuingEntry, Records, RootEntry
+from agentid.issuers.authority_set import file_names, with_files
 from agentid.pki import (
     Authority,
     CertifiedKey,
@@ -32,11 +32,14 @@ from agentid.pki import (
     prepare,
     sign,
 )
+from agentid.pki.authority import authority_id
 from agentid.pki.load import ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY
+from agentid.policy.authorities import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from agentid.issuers import AuthoritySet
     from agentid.pki import X509Bundle
     from agentid.pki.authorization import AgentAuthorization
 
@@ -45,7 +48,6 @@ __all__ = [
     "Issued",
     "LeafOptions",
     "LeafParts",
-    "MemoryAuthorityStore",
     "ThrowawayCA",
 ]
 
@@ -171,13 +173,33 @@ class ThrowawayCA:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """The files that `load_authority` and `ensure_authorities` read, private keys included."""
+        """The files that `load_authority` reads, private keys included."""
         return {
             ROOT_CERTIFICATE: self.root.certificate_pem,
             ROOT_KEY: self.root.private_key_pem,
             ISSUING_CERTIFICATE: self.intermediate.certificate_pem,
             ISSUING_KEY: self.intermediate.private_key_pem,
         }
+
+    @property
+    def authority_set(self) -> AuthoritySet:
+        """Root and intermediate as an issuer keeps them; the intermediate signs."""
+        root, issuing = (authority_id(each.certificate) for each in (self.root, self.intermediate))
+        names = file_names(issuing, root)
+        files = {
+            names.root: self.root.certificate_pem,
+            names.root_key: self.root.private_key_pem,
+            names.chain: self.intermediate.certificate_pem,
+            names.key: self.intermediate.private_key_pem,
+        }
+        stored = Records(
+            roots=(RootEntry(root, 1, self.now),),
+            issuing=(
+                IssuingEntry(issuing, root, 8, "http://responder.test", Stage.SIGNING, self.now),
+            ),
+            sequence=1,
+        )
+        return with_files(None, self.trust_domain, files, stored)
 
     def random(self, octets: int) -> bytes:
         """The next octets of a fixed sequence; stands in for `secrets.token_bytes`."""
@@ -269,60 +291,3 @@ class ThrowawayCA:
     def __repr__(self) -> str:
         """The trust domain."""
         return f"ThrowawayCA({self.trust_domain})"
-
-
-class MemoryAuthorityStore:
-    """An `AuthorityStore` in memory, with switches to fail and to lose races.
-
-    Attributes:
-        data: What is stored.
-        calls: `read` and `create` in the order in which they came.
-        fail_read: `read` raises UnavailableError.
-        fail_before_write: `create` raises it and has stored nothing.
-        fail_after_write: `create` raises it and has stored everything.
-        rivals: Files that somebody else stores just before the next `create`, one per call.
-        vanishing: Whatever is found stored at `create` is deleted again right after.
-    """
-
-    def __init__(self, data: Mapping[str, bytes] | None = None) -> None:
-        """Begin with these files, or with none."""
-        self.data: dict[str, bytes] | None = None if data is None else dict(data)
-        self.calls: list[str] = []
-        self.fail_read = False
-        self.fail_before_write = False
-        self.fail_after_write = False
-        self.rivals: list[Mapping[str, bytes]] = []
-        self.vanishing = False
-
-    async def read(self) -> Mapping[str, bytes] | None:
-        """The files, unless switched to fail."""
-        self.calls.append("read")
-        await asyncio.sleep(0)
-        if self.fail_read:
-            message = "the store is away"
-            raise UnavailableError(message)
-        return None if self.data is None else dict(self.data)
-
-    async def create(self, data: Mapping[str, bytes]) -> bool:
-        """Store the files if there are none, unless switched to fail."""
-        self.calls.append("create")
-        await asyncio.sleep(0)
-        if self.fail_before_write:
-            message = "the store did not answer"
-            raise UnavailableError(message)
-        if self.rivals:
-            self.data = dict(self.rivals.pop(0))
-        if self.data is not None:
-            if self.vanishing:
-                self.data = None
-            return False
-        self.data = dict(data)
-        if self.fail_after_write:
-            message = "the answer of the store was lost"
-            raise UnavailableError(message)
-        return True
-
-    def __repr__(self) -> str:
-        """The names of the files; their contents may be private keys."""
-        names = "nothing" if self.data is None else ", ".join(sorted(self.data))
-        return f"MemoryAuthorityStore({names})"

@@ -1,4 +1,4 @@
-"""Issuers and classes: set up, told about, and never mended behind a person's back."""
+"""Issuers: set up, exchanged step by step, told about, and never mended behind a person's back."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
-from agentid.api import AgentClass, Reason
+from agentid.api import Reason
 from agentid.api.agentissuer import AgentIssuer
 from agentid.errors import UnavailableError
-from agentid.services.catalogue import Catalogue, authority_secret
+from agentid.services.issuers import IssuerService, authority_secret
 from agentid.services.world import Parsed
 from agentid.testing.ca import ThrowawayCA
 from tests.support.api import condition
-from tests.support.manifests import agent_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,16 +26,20 @@ if TYPE_CHECKING:
 
 SYSTEM = "agentid-system"
 ISSUER = "/apis/agentid.dev/v1alpha1/agentissuers/test"
-CLASS = "/apis/agentid.dev/v1alpha1/agentclasses/batch"
 SECRET = f"/api/v1/namespaces/{SYSTEM}/secrets/agentid-ca-test"
 
 Files = dict[str, bytes]
 
 
-def catalogue(c: Cluster) -> Catalogue:
+def service_of(c: Cluster) -> IssuerService:
     """The service on a cluster."""
-    return Catalogue(
-        world=c.world, client=c.client, clock=c.clock, random=c.ca.random, namespace=SYSTEM
+    return IssuerService(
+        world=c.world,
+        client=c.client,
+        ledger=c.ledger.state,
+        clock=c.clock,
+        random=c.ca.random,
+        namespace=SYSTEM,
     )
 
 
@@ -49,11 +51,9 @@ def status_of(c: Cluster, path: str) -> dict[str, Any]:
 
 
 def watch(c: Cluster) -> None:
-    """Have the world see issuer and class as they are stored."""
+    """Have the world see the issuer as it is stored."""
     if ISSUER in c.server.objects:
         c.world.issuers["test"] = Parsed.of(AgentIssuer.parse, c.server.objects[ISSUER])
-    if CLASS in c.server.objects:
-        c.world.classes["batch"] = Parsed.of(AgentClass.parse, c.server.objects[CLASS])
 
 
 def store_authority(c: Cluster, files: Files) -> None:
@@ -70,7 +70,7 @@ async def test_an_issuer_is_given_authorities_once(cluster: Open) -> None:
     """Made, stored with our label, told with their fingerprints; the next look only reads them."""
     async with cluster() as c:
         c.put_issuer()
-        assert await catalogue(c).reconcile_issuer("test")
+        assert (await service_of(c).reconcile("test")).availability
         issuer = c.world.issuer_states["test"].issuer
         assert issuer is not None
         secret = c.server.objects[SECRET]
@@ -84,39 +84,46 @@ async def test_an_issuer_is_given_authorities_once(cluster: Open) -> None:
         assert told == [(each.role, each.fingerprint) for each in issuer.authorities()]
         watch(c)
         before = c.writes()
-        assert not await catalogue(c).reconcile_issuer("test")
+        assert not (await service_of(c).reconcile("test")).availability
         assert c.writes() == before, "nothing has changed, so nothing is written"
         assert c.server.objects[SECRET] == secret
 
 
+CA = ThrowawayCA()
+RECORDS = CA.authority_set.records
+ROOT, ISSUING = f"root-{RECORDS.roots[0].id}", f"issuing-{RECORDS.issuing[0].id}"
+
+
 def truncated(files: Files) -> Files:
     """The end of the root is missing."""
-    return files | {"root.crt": files["root.crt"][:300]}
+    return files | {f"{ROOT}.crt": files[f"{ROOT}.crt"][:300]}
 
 
 def other_key(files: Files) -> Files:
     """The issuing key is that of the root."""
-    return files | {"issuing.key": files["root.key"]}
+    return files | {f"{ISSUING}.key": files[f"{ROOT}.key"]}
 
 
 def without_key(files: Files) -> Files:
     """No issuing key."""
-    return {name: content for name, content in files.items() if name != "issuing.key"}
+    return {name: content for name, content in files.items() if name != f"{ISSUING}.key"}
 
 
 def other_domain(_: Files) -> Files:
     """The authorities of somebody else."""
-    return ThrowawayCA("elsewhere.test").files
+    return dict(ThrowawayCA("elsewhere.test").authority_set.files)
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        pytest.param(lambda _: {}, "issuing.crt: it is missing; restore it", id="empty"),
-        pytest.param(truncated, "root.crt", id="truncated"),
-        pytest.param(without_key, "issuing.key: it is missing; restore it", id="file-missing"),
+        pytest.param(lambda _: {}, "authorities.json: it is missing; restore it", id="empty"),
+        pytest.param(truncated, f"{ROOT}.crt", id="truncated"),
+        pytest.param(without_key, f"{ISSUING}.key: it is missing; restore it", id="file-missing"),
         pytest.param(
-            other_key, "issuing.key: it is not the private key of issuing.crt", id="wrong-key"
+            other_key,
+            f"{ISSUING}.key: it is not the private key of {ISSUING}.crt",
+            id="wrong-key",
         ),
         pytest.param(other_domain, "the trust domain example.org", id="other-trust-domain"),
     ],
@@ -130,9 +137,9 @@ async def test_faulty_authorities_are_told_and_left_as_they_are(
         c.put_issuer()
         if running:
             c.set_up_issuer()
-        store_authority(c, spoil(c.ca.files))
+        store_authority(c, spoil(dict(c.ca.authority_set.files)))
         damaged = c.server.objects[SECRET]
-        assert await catalogue(c).reconcile_issuer("test")
+        assert (await service_of(c).reconcile("test")).availability
         state = c.world.issuer_states["test"]
         assert state.issuer is None
         assert state.passing, "somebody may restore the Secret"
@@ -147,31 +154,56 @@ async def test_faulty_authorities_are_told_and_left_as_they_are(
         assert c.writes() == [f"PUT {ISSUER}/status"]
 
 
-async def test_expired_authorities_are_told_with_their_end(cluster: Open) -> None:
-    """Whoever replaces them learns when they ended."""
+async def test_an_expired_authority_is_followed_by_another(cluster: Open) -> None:
+    """Below the same root, by itself: whoever trusts the root need not be told."""
     async with cluster() as c:
         c.put_issuer()
-        store_authority(c, c.ca.files)
-        c.clock.advance(timedelta(days=91))
-        await catalogue(c).reconcile_issuer("test")
-        message = condition(status_of(c, ISSUER), "Stalled")["message"]
-        assert "it expired at 2027-01-30T11:59:59+00:00" in message
+        service = service_of(c)
+        await service.reconcile("test")
+        old = status_of(c, ISSUER)["authorities"][1]["id"]
+        watch(c)
+        c.clock.advance(timedelta(days=89))
+        looked = await service.reconcile("test")
+        assert looked.again == timedelta(seconds=1), "its successor is staged"
+        told = status_of(c, ISSUER)
+        assert [(each["role"], each["state"]) for each in told["authorities"]] == [
+            ("Root", "Signing"),
+            ("Issuing", "Staged"),
+            ("Issuing", "Signing"),
+        ]
+        rotating = condition(told, "Rotating")
+        assert "the CRLs and the OCSP signer of" in rotating["message"]
+        new = told["authorities"][1]["id"]
+        c.world.served_crls = c.world.served_ocsp = frozenset({new, old})
+        watch(c)
+        await service.reconcile("test")
+        told = status_of(c, ISSUER)
+        assert [(each["id"], each["state"]) for each in told["authorities"][1:]] == [
+            (new, "Signing"),
+            (old, "Retired"),
+        ]
+        assert [each["type"] for each in told["conditions"]] == ["Ready", "AuthoritiesCurrent"]
+        c.clock.advance(timedelta(days=2))
+        watch(c)
+        await service.reconcile("test")
+        assert [each["id"] for each in status_of(c, ISSUER)["authorities"][1:]] == [new]
 
 
 async def test_restored_authorities_are_taken_up(cluster: Open) -> None:
     """The same root as before signs again, and Stalled is gone."""
     async with cluster() as c:
         c.put_issuer()
-        store_authority(c, truncated(c.ca.files))
-        service = catalogue(c)
-        await service.reconcile_issuer("test")
+        store_authority(c, truncated(dict(c.ca.authority_set.files)))
+        service = service_of(c)
+        await service.reconcile("test")
         watch(c)
-        store_authority(c, c.ca.files)
-        assert await service.reconcile_issuer("test")
+        store_authority(c, dict(c.ca.authority_set.files))
+        assert (await service.reconcile("test")).availability
         issuer = c.world.issuer_states["test"].issuer
         assert issuer is not None
         assert issuer.bundle().pem == c.ca.bundle.pem
-        assert [each["type"] for each in status_of(c, ISSUER)["conditions"]] == ["Ready"]
+        types = [each["type"] for each in status_of(c, ISSUER)["conditions"]]
+        assert types == ["Ready", "AuthoritiesCurrent"]
 
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "damaged", "unreadable", "spec"])
@@ -179,27 +211,27 @@ async def test_lost_authorities_are_never_made_anew(cluster: Open, meanwhile: st
     """Promise 1: however often it is looked at, and whatever was told since it signed."""
     async with cluster() as c:
         c.put_issuer()
-        service = catalogue(c)
-        await service.reconcile_issuer("test")
+        service = service_of(c)
+        await service.reconcile("test")
         watch(c)
         root = status_of(c, ISSUER)["authorities"][0]["fingerprint"]
         whole = c.server.objects[SECRET]
         if meanwhile == "damaged":
             c.server.put(SECRET, {"metadata": whole["metadata"], "data": {}})
-            await service.reconcile_issuer("test")
+            await service.reconcile("test")
         elif meanwhile == "unreadable":
             c.server.fail_next(403, {"reason": "Forbidden"})
-            await service.reconcile_issuer("test")
+            await service.reconcile("test")
         elif meanwhile == "spec":
             stored = c.server.objects[ISSUER]
             c.server.put(ISSUER, stored | {"spec": {"trustDomain": "10.0.0.1"}})
             watch(c)
-            await service.reconcile_issuer("test")
+            await service.reconcile("test")
             c.server.put(ISSUER, c.server.objects[ISSUER] | {"spec": stored["spec"]})
         watch(c)
         c.server.remove(SECRET)
         for _ in range(3):
-            await service.reconcile_issuer("test")
+            await service.reconcile("test")
             watch(c)
             assert c.world.issuer_states["test"].issuer is None
             message = condition(status_of(c, ISSUER), "Ready")["message"]
@@ -214,7 +246,7 @@ async def test_without_the_right_to_read_nothing_is_made(cluster: Open) -> None:
     async with cluster() as c:
         c.put_issuer()
         c.server.fail_next(403, {"reason": "Forbidden", "message": "no secrets for you"})
-        assert await catalogue(c).reconcile_issuer("test")
+        assert (await service_of(c).reconcile("test")).availability
         found = condition(status_of(c, ISSUER), "Reconciling")
         assert (found["status"], found["reason"]) == ("True", "IssuerUnavailable")
         assert "no secrets for you" in found["message"]
@@ -229,7 +261,7 @@ async def test_an_api_server_that_is_away_changes_nothing(cluster: Open) -> None
         before = c.set_up_issuer()
         c.server.fail_next(503)
         with pytest.raises(UnavailableError, match="get secrets agentid-system/agentid-ca-test"):
-            await catalogue(c).reconcile_issuer("test")
+            await service_of(c).reconcile("test")
         assert c.world.issuer_states["test"].issuer is before
         assert "status" not in c.server.objects[ISSUER]
 
@@ -238,7 +270,7 @@ async def test_an_issuer_that_does_not_parse_is_told_why(cluster: Open) -> None:
     """Past its schema by whatever door; no authorities are made for it."""
     async with cluster() as c:
         c.put_issuer(trustDomain="10.0.0.1")
-        await catalogue(c).reconcile_issuer("test")
+        await service_of(c).reconcile("test")
         found = condition(status_of(c, ISSUER), "Stalled")
         assert found["reason"] == Reason.INVALID_SPEC
         assert found["message"].startswith('spec.trustDomain: "10.0.0.1"')
@@ -250,7 +282,7 @@ async def test_an_intermediate_that_outlives_its_root_is_refused(cluster: Open) 
     async with cluster() as c:
         spec = {"builtin": {"rootLifetime": "2160h", "intermediateLifetime": "4320h"}}
         c.put_issuer(ca=spec)
-        await catalogue(c).reconcile_issuer("test")
+        await service_of(c).reconcile("test")
         assert condition(status_of(c, ISSUER), "Stalled")["reason"] == "InvalidSpec"
         assert SECRET not in c.server.objects
 
@@ -259,9 +291,9 @@ async def test_an_issuer_that_is_gone_signs_no_more(cluster: Open) -> None:
     """Its authorities stay where they are; classes that name it are looked at again."""
     async with cluster() as c:
         c.set_up_issuer()
-        assert await catalogue(c).reconcile_issuer("test")
+        assert (await service_of(c).reconcile("test")).availability
         assert "test" not in c.world.issuer_states
-        assert not await catalogue(c).reconcile_issuer("test")
+        assert not (await service_of(c).reconcile("test")).availability
         assert c.server.requests == []
 
 
@@ -272,82 +304,3 @@ def test_secrets_of_issuers_have_names_of_their_own() -> None:
     names = [authority_secret(each) for each in long]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 63 for name in names)
-
-
-# Classes
-
-
-async def test_a_class_is_available_once_its_issuer_exists(cluster: Open) -> None:
-    """Before, it names the issuer that is missing, and is not stalled: it proceeds by itself."""
-    async with cluster() as c:
-        c.put_class()
-        service = catalogue(c)
-        await service.reconcile_class("batch")
-        found = condition(status_of(c, CLASS), "Reconciling")
-        assert (found["status"], found["reason"]) == ("True", "IssuerNotFound")
-        assert found["message"] == (
-            "spec.issuerName: there is no AgentIssuer test; create it or name another one. "
-            "The class proceeds by itself"
-        )
-        c.put_issuer()
-        watch(c)
-        await service.reconcile_class("batch")
-        assert [
-            (each["type"], each["status"], each["reason"], each["message"])
-            for each in status_of(c, CLASS)["conditions"]
-        ] == [("Ready", "True", "Available", "Identities may use it; AgentIssuer test signs")]
-        watch(c)
-        before = c.writes()
-        await service.reconcile_class("batch")
-        assert c.writes() == before, "nothing has changed, so nothing is written"
-
-
-async def test_a_class_that_does_not_parse_is_told_why(cluster: Open) -> None:
-    """Every violation, for its current generation; said once and not at every look."""
-    async with cluster() as c:
-        c.put_class(lifetime="48h")
-        service = catalogue(c)
-        await service.reconcile_class("batch")
-        status = status_of(c, CLASS)
-        assert status["observedGeneration"] == 1
-        found = condition(status, "Stalled")
-        assert found["reason"] == "InvalidSpec"
-        assert found["message"].startswith('spec.lifetime: "48h" is outside 1m to 24h')
-        watch(c)
-        c.clock.advance(60)
-        before = c.writes()
-        await service.reconcile_class("batch")
-        assert c.writes() == before, "nothing has changed, so nothing is written"
-
-
-async def test_a_class_that_is_gone_is_not_written(cluster: Open) -> None:
-    """Neither when the world knows it, nor when only the API server does."""
-    async with cluster() as c:
-        await catalogue(c).reconcile_class("batch")
-        assert c.server.requests == []
-        c.put_class()
-        c.server.remove(CLASS)
-        await catalogue(c).reconcile_class("batch")
-        assert CLASS not in c.server.objects
-
-
-async def test_a_status_outlives_a_change_of_the_object(cluster: Open) -> None:
-    """Nobody else writes it, so it is written to the newer object."""
-    async with cluster() as c:
-        c.put_class()
-        c.server.put(CLASS, c.server.objects[CLASS] | agent_class("batch", lifetime="2h"))
-        await catalogue(c).reconcile_class("batch")
-        assert condition(status_of(c, CLASS), "Ready")["reason"] == "IssuerNotFound"
-        assert c.server.objects[CLASS]["spec"]["lifetime"] == "2h"  # type: ignore[index]
-
-
-async def test_a_status_is_given_up_when_the_object_never_stands_still(cluster: Open) -> None:
-    """Three tries, and then later again."""
-    async with cluster() as c:
-        stored = c.put_class()
-        service = catalogue(c)
-        for _ in range(3):
-            c.server.fail_next(409, {"reason": "Conflict"})
-            c.server.answers.append(lambda _: web.json_response(stored))
-        with pytest.raises(UnavailableError, match="AgentClass batch changes faster than its"):
-            await service.reconcile_class("batch")

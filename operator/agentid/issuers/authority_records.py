@@ -1,0 +1,178 @@
+"""What is stored of authorities beside their certificates and keys: `authorities.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from agentid.api.fields import format_time, parse_time
+from agentid.errors import InputError
+from agentid.identity import SerialNumber
+from agentid.policy.authorities import RevokedAuthority, Stage
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["IssuingEntry", "Records", "RootEntry"]
+
+_VERSION: Final = 1
+"""Raised when a release writes what an earlier one would misread."""
+
+_MAX_BYTES: Final = 64 * 1024
+"""Some dozens of authorities take 10 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootEntry:
+    """Of a root, as `policy.authorities.Root` has it."""
+
+    id: str
+    since: int
+    published_at: datetime
+    revoked: tuple[RevokedAuthority, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingEntry:
+    """Of an issuing authority, as `policy.authorities.IssuingAuthority` has it."""
+
+    id: str
+    root: str
+    shards: int
+    responder: str
+    stage: Stage
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything that is stored, as `policy.authorities.Authorities` has it."""
+
+    roots: tuple[RootEntry, ...] = ()
+    issuing: tuple[IssuingEntry, ...] = ()
+    sequence: int = 0
+    required: int = 0
+
+    def encode(self) -> bytes:
+        """Write it as JSON with sorted keys."""
+        document = {
+            "version": _VERSION,
+            "sequence": self.sequence,
+            "required": self.required,
+            "roots": [
+                {
+                    "id": each.id,
+                    "since": each.since,
+                    "publishedAt": format_time(each.published_at),
+                    "revoked": [
+                        {
+                            "serial": str(one.serial),
+                            "at": format_time(one.at),
+                            "notAfter": format_time(one.not_after),
+                        }
+                        for one in each.revoked
+                    ],
+                }
+                for each in self.roots
+            ],
+            "issuing": [
+                {
+                    "id": each.id,
+                    "root": each.root,
+                    "shards": each.shards,
+                    "responder": each.responder,
+                    "stage": each.stage.value,
+                    "since": format_time(each.since),
+                }
+                for each in self.issuing
+            ],
+        }
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Records:
+        """Read what `encode` writes.
+
+        Raises:
+            InputError: It is something else.
+        """
+        if len(data) > _MAX_BYTES:
+            msg = f"it has {len(data)} bytes, at most {_MAX_BYTES} are read; restore it"
+            raise InputError(msg)
+        try:
+            body = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            msg = f"it is not JSON ({error}); restore it from a backup"
+            raise InputError(msg) from error
+        match body:
+            case {
+                "version": 1,
+                "sequence": int(sequence),
+                "required": int(required),
+                "roots": [*roots],
+                "issuing": [*issuing],
+            } if 0 <= required <= sequence:
+                return cls(
+                    tuple(map(_root, roots)), tuple(map(_issuing, issuing)), sequence, required
+                )
+            case _:
+                msg = (
+                    f"a field is missing or of the wrong type, or the version is not {_VERSION}; "
+                    "restore it from a backup, or use the release of agentid that wrote it"
+                )
+                raise InputError(msg)
+
+
+def _root(body: object) -> RootEntry:
+    match body:
+        case {
+            "id": str(name),
+            "since": int(since),
+            "publishedAt": str(published),
+            "revoked": [*revoked],
+        }:
+            return RootEntry(_id(name), since, parse_time(published), tuple(map(_revoked, revoked)))
+        case _:
+            msg = "the record of a root is damaged; restore it from a backup"
+            raise InputError(msg)
+
+
+def _revoked(body: object) -> RevokedAuthority:
+    match body:
+        case {"serial": str(serial), "at": str(at), "notAfter": str(not_after)}:
+            return RevokedAuthority(
+                SerialNumber.parse(serial), parse_time(at), parse_time(not_after)
+            )
+        case _:
+            msg = "the record of a revoked authority is damaged; restore it from a backup"
+            raise InputError(msg)
+
+
+def _issuing(body: object) -> IssuingEntry:
+    match body:
+        case {
+            "id": str(name),
+            "root": str(root),
+            "shards": int(shards),
+            "responder": str(responder),
+            "stage": str(stage),
+            "since": str(since),
+        } if stage in frozenset(Stage) and shards > 0:
+            return IssuingEntry(
+                _id(name), _id(root), shards, responder, Stage(stage), parse_time(since)
+            )
+        case _:
+            msg = "the record of an issuing authority is damaged; restore it from a backup"
+            raise InputError(msg)
+
+
+def _id(text: str) -> str:
+    if len(text) != _ID_DIGITS or set(text) - set("0123456789abcdef"):
+        msg = "the id of an authority is not 16 hexadecimal digits; restore it from a backup"
+        raise InputError(msg)
+    return text
+
+
+_ID_DIGITS: Final = 16
