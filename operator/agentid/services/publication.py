@@ -163,7 +163,7 @@ class CrlPublisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        unsubscribe = self._ledger.subscribe(self._learn)
+        unsubscribe = self._ledger.subscribe(self.learn)
         failures, waits = 0, Backoff(ceiling=timedelta(seconds=5))
         try:
             loaded = False
@@ -171,7 +171,7 @@ class CrlPublisher:
                 self._bell.clear()
                 try:
                     if not loaded:
-                        await self._load()
+                        await self.load()
                         loaded = True
                     await self.publish()
                     failures = 0
@@ -226,7 +226,7 @@ class CrlPublisher:
         for name, found in self._authorities():
             lifetime = self._lifetime(name)
             for each in found.records.issuing:
-                if not found.issuing[each.id].validity.contains(now):
+                if now > each.validity.not_after:
                     continue
                 for shard in range(each.shards):
                     key = CrlKey(each.id, str(shard))
@@ -243,7 +243,7 @@ class CrlPublisher:
         """The CRL of a root is good for as long as anything below it: its key may be elsewhere."""
         for root in found.records.roots:
             authority = found.roots[root.id].authority
-            if authority is None or not authority.validity.contains(now):
+            if authority is None or now > authority.not_after:
                 continue
             below = [each for each in found.records.issuing if each.root == root.id]
             until = max((each.validity.not_after for each in below), default=now)
@@ -290,7 +290,9 @@ class CrlPublisher:
 
     async def _write(self, order: _Order, before: _Published | None) -> None:
         now = self._clock.now().replace(microsecond=0)
-        this_update = now if before is None else max(now, before.this_update)
+        # A clock that was set back does not make it older than its authority or its predecessor.
+        begins = order.authority.validity.not_before
+        this_update = max(now, begins, begins if before is None else before.this_update)
         next_update = this_update + order.lifetime
         number = 1 if before is None else before.number + 1
         arguments = (order.authority, order.entries, number, this_update, next_update, order.uri)
@@ -346,7 +348,7 @@ class CrlPublisher:
             "binaryData": {CRL_DATA: base64.b64encode(der).decode()},
         }
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
         """Go on from what is published."""
         self._stored.clear()
         self._shards.follow(one.records for _, one in self._authorities())
@@ -404,7 +406,8 @@ class CrlPublisher:
             if all(CrlKey(each.id, str(shard)) in self._stored for shard in range(each.shards))
         )
 
-    def _learn(self, durable: Durable) -> None:
+    def learn(self, durable: Durable) -> None:
+        """Something became durable; the ledger's listener."""
         changed = self._shards.learn(durable.records)
         if changed:
             self._changed |= changed
