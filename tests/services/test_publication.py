@@ -79,9 +79,9 @@ def crl(c: Cluster, shard: int | str, authority: str | None = None) -> CrlView:
     return read_crl(base64.b64decode(body["binaryData"]["crl"]))
 
 
-def issued(c: Cluster, serial: int, **changes: object) -> Issued:
+def issued(c: Cluster, serial: int, **changes: Any) -> Issued:  # noqa: ANN401
     """The record of a certificate of the authority that signs."""
-    about = {"issuer": "test", "authority": issuing(c)[0], "shard": serial % 8}
+    about: dict[str, Any] = {"issuer": "test", "authority": issuing(c)[0], "shard": serial % 8}
     return make_issued(serial, **(about | changes))
 
 
@@ -92,7 +92,7 @@ def revocation(record: Issued, reason: RevocationReason = RevocationReason.SUPER
 
 async def revoke(c: Cluster, *records: Issued) -> None:
     """Have certificates issued and revoked on the ledger."""
-    both = (*records, *map(revocation, records))
+    both: tuple[Issued | Revoked, ...] = (*records, *map(revocation, records))
     await in_virtual_time(c.clock, c.ledger.append(*both))
 
 

@@ -1,0 +1,151 @@
+"""`agentid issuer`: the authorities of an issuer, and asking for others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from agentid.api.agentissuer import AgentIssuer
+from agentid.api.conditions import ConditionType
+from agentid.api.fields import format_time
+from agentid.clock import SystemClock
+from agentid.constants import ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
+from agentid.errors import ConflictError, InputError, UnavailableError
+from agentid.identity.quoting import quoted
+from agentid.kube.client import Client
+from agentid.kube.credentials import load_credentials
+from agentid.kube.resources import AGENT_ISSUERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Of the AgentIssuer.")]
+
+_TRIES: Final = 5
+"""To change a list that others change as well."""
+
+
+@app.callback()
+def root() -> None:
+    """The authorities that sign for agents."""
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Tell which authorities an issuer has, how far each is, and what a rotation waits for."""
+    for line in _lines(asyncio.run(_get(name))):
+        typer.echo(line)
+
+
+@app.command()
+def rotate(
+    name: Name,
+    *,
+    root: Annotated[
+        bool, typer.Option("--root", help="The root as well, and not the issuing authority alone.")
+    ] = False,
+) -> None:
+    """Have the issuing authority replaced by a successor, step by step, without an interruption.
+
+    A new root stands in every bundle, and is delivered with every certificate, before it signs.
+    """
+    annotation = ANNOTATION_ROTATE_ROOT_REQUESTED if root else ANNOTATION_ROTATE_REQUESTED
+    asyncio.run(_annotate(name, annotation, format_time(SystemClock().now())))
+    what = "root" if root else "issuing authority"
+    typer.echo(f"The {what} of {name} is to be rotated. How far it is: agentid issuer show {name}")
+
+
+@app.command()
+def distrust(
+    name: Name,
+    authority: Annotated[
+        str, typer.Argument(help="Its id or fingerprint, as agentid issuer show tells them.")
+    ],
+) -> None:
+    """Have an authority replaced, what it signed reissued and then revoked, and trust in it ended.
+
+    For an authority whose key may be known to somebody else. It cannot be taken back by removing it
+    from spec.distrust once its successor signs.
+    """
+    chosen = asyncio.run(_distrust(name, authority))
+    typer.echo(
+        f"{chosen} is distrusted. What it signed is reissued first, then revoked. How far it is: "
+        f"agentid issuer show {name}"
+    )
+
+
+def _lines(issuer: AgentIssuer) -> Iterator[str]:
+    status = issuer.status
+    yield f"AgentIssuer {issuer.metadata.name}, trust domain {issuer.spec.trust_domain}"
+    yield f"bundle {status.bundle_sequence or 'not published yet'}"
+    yield ""
+    yield f"{'ROLE':<8} {'STATE':<11} {'ID':<17} {'KEY':<10} {'UNTIL':<21} FINGERPRINT"
+    for each in status.authorities:
+        yield (
+            f"{each.role:<8} {each.state:<11} {each.id or '-':<17} {each.algorithm:<10} "
+            f"{format_time(each.not_after):<21} {each.fingerprint}"
+        )
+    for condition in status.conditions:
+        yield ""
+        yield f"{condition.type} is {condition.status}: {condition.message}"
+    if not any(each.type == ConditionType.READY for each in status.conditions):
+        yield "No controller has looked at it yet."
+    for foreign in status.federation:
+        sequence = "" if foreign.sequence is None else f", sequence {foreign.sequence}"
+        problem = "" if foreign.problem is None else f"; {foreign.problem}"
+        yield f"federated with {foreign.trust_domain}{sequence}{problem}"
+
+
+async def _get(name: str) -> AgentIssuer:
+    async with Client(await load_credentials(clock=SystemClock())) as client:
+        return AgentIssuer.parse(await client.get(AGENT_ISSUERS, name))
+
+
+async def _annotate(name: str, annotation: str, text: str) -> None:
+    async with Client(await load_credentials(clock=SystemClock())) as client:
+        patch = {"metadata": {"annotations": {annotation: text}}}
+        await client.patch_merge(AGENT_ISSUERS, name, patch)
+
+
+async def _distrust(name: str, authority: str) -> str:
+    async with Client(await load_credentials(clock=SystemClock())) as client:
+        for _ in range(_TRIES):
+            issuer = AgentIssuer.parse(await client.get(AGENT_ISSUERS, name))
+            chosen = _chosen(issuer, authority)
+            if chosen in issuer.spec.distrust:
+                return chosen
+            patch = {
+                "metadata": {"resourceVersion": issuer.metadata.resource_version},
+                "spec": {"distrust": [*issuer.spec.distrust, chosen]},
+            }
+            try:
+                await client.patch_merge(AGENT_ISSUERS, name, patch)
+            except ConflictError:
+                continue
+            return chosen
+    message = f"AgentIssuer {name} changes faster than it is written; try again"
+    raise UnavailableError(message)
+
+
+def _chosen(issuer: AgentIssuer, authority: str) -> str:
+    """The fingerprint that is meant.
+
+    Raises:
+        InputError: None of the issuer's authorities is.
+    """
+    known = issuer.status.authorities
+    for each in known:
+        if authority.lower() in {each.id, each.fingerprint}:
+            return each.fingerprint
+    listed = ", ".join(each.id or each.fingerprint for each in known) or "none that are known"
+    message = (
+        f"{quoted(authority)} is no authority of AgentIssuer {issuer.metadata.name}; it has "
+        f"{listed}"
+    )
+    raise InputError(message)
