@@ -293,7 +293,7 @@ class CrlPublisher:
         # A clock that was set back does not make it older than its authority or its predecessor.
         begins = order.authority.validity.not_before
         this_update = max(now, begins, begins if before is None else before.this_update)
-        next_update = this_update + order.lifetime
+        next_update = (this_update + order.lifetime).replace(microsecond=0)
         number = 1 if before is None else before.number + 1
         arguments = (order.authority, order.entries, number, this_update, next_update, order.uri)
         began = self._clock.monotonic()
