@@ -253,10 +253,11 @@ def test_one_pod_is_named() -> None:
 def self_signed(
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey,
     *extensions: x509.ExtensionType,
-    name: str = "x",
+    name: str | x509.NameAttribute[str] = "x",
 ) -> bytes:
     """A certificate as the rest of the world makes them."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    common = x509.NameAttribute(NameOID.COMMON_NAME, name) if isinstance(name, str) else name
+    subject = x509.Name([common])
     builder = x509.CertificateBuilder(
         subject, subject, key.public_key(), 1, NOON, datetime(2060, 1, 1, tzinfo=UTC)
     )
@@ -283,6 +284,16 @@ def test_a_certificate_of_somebody_else_is_described_with_its_faults() -> None:
     assert ("who", "a workload that is no agent of agentid") in told
     assert ("may be used for", "nothing is said") in told
     assert ("fault", "keyUsage: it is missing") in told
+
+
+def test_a_name_that_the_library_warns_of_is_told() -> None:
+    """Its limit is one of 64 octets; RFC 5280 appendix A.1 counts characters, and these are 40."""
+    key = ec.derive_private_key(7, ec.SECP256R1())
+    long = "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 40
+    with pytest.warns(UserWarning, match="length must be >= 1 and <= 64, but it was 80"):
+        name = x509.NameAttribute(NameOID.COMMON_NAME, long, _validate=False)
+    (found,) = describe(self_signed(key, name=name)).certificates
+    assert found.subject == "CN=" + r"\xfc" * 40
 
 
 def test_keys_that_are_not_offered_are_named() -> None:

@@ -1,0 +1,191 @@
+"""Every parser of bytes that come from outside, each a row. A new one is one more row."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from agentid.api.agentclass import AgentClass
+from agentid.api.agentidentity import AgentIdentity
+from agentid.api.agentissuer import AgentIssuer
+from agentid.api.duration import parse_duration
+from agentid.errors import InputError
+from agentid.identity import SerialNumber, SpiffeId, TrustDomain
+from agentid.ledger.export import read_export
+from agentid.ledger.reading import decode, inspect
+from agentid.ledger.records import decode_record
+from agentid.pki import authorization
+from agentid.pki.authorized_policy import read_document
+from agentid.pki.crl_view import read_crl
+from agentid.pki.describe import describe
+from agentid.pki.keys import load_private_key, load_public_key
+from agentid.pki.load import load_authority, read_certificates
+from agentid.pki.name_constraints import general_names, read_constraints
+from agentid.pki.ocsp_request import parse_request
+from agentid.pki.path import PathCertificate
+from agentid.pki.pem import read_blocks
+from agentid.pki.view import read_certificate
+from agentid.policy.grant import Grant
+from tests.fuzz import samples
+from tests.fuzz.mutations import (
+    changed_der,
+    changed_json,
+    changed_lines,
+    changed_pem,
+    changed_raw,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fuzz.mutations import Change
+
+__all__ = ["PARSERS", "Parser"]
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A parser and what to try it with.
+
+    Attributes:
+        name: Of the test.
+        parse: Takes bytes; returns, or raises `error` and nothing else.
+        samples: Makes inputs that it accepts; they are what is changed.
+        change: Makes one change to an input, by what it is: DER, PEM, JSON, lines of JSON.
+        fix: Puts a digest or the like right again, so that what is behind it is reached.
+        error: What it may raise; None for one that raises nothing.
+    """
+
+    name: str
+    parse: Callable[[bytes], object]
+    samples: Callable[[], tuple[bytes, ...]]
+    change: Change = changed_raw
+    fix: Callable[[bytes], bytes] = _as_it_is
+    error: type[Exception] | None = InputError
+
+
+def _authority(file: str) -> Parser:
+    """The row of one of an authority's files, with all others as they should be."""
+
+    def parse(data: bytes) -> object:
+        ca = samples.ca()
+        files = {**ca.files, file: data}
+        return load_authority(
+            chain_pem=files["issuing.crt"],
+            key_pem=files["issuing.key"],
+            root_pem=files["root.crt"],
+            trust_domain=ca.trust_domain,
+            now=ca.now,
+        )
+
+    return Parser(f"authority-{file}", parse, lambda: (samples.ca().files[file],), changed_pem)
+
+
+def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
+    """A parser of text, given bytes as the command line would hand them on."""
+    return lambda data: parse(data.decode(errors="surrogateescape"))
+
+
+def _object(parse: Callable[[dict[str, object]], object]) -> Callable[[bytes], object]:
+    """A parser of JSON objects, given what is JSON and an object."""
+
+    def parse_object(data: bytes) -> object:
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+        return parse(body) if isinstance(body, dict) else None
+
+    return parse_object
+
+
+def _resealed(data: bytes) -> bytes:
+    """A segment whose seal fits, and an export whose end does."""
+    for seal in (rb'\{"sha256":"', rb'\{"end":\{"segments":\d+,"sha256":"'):
+        for found in reversed(list(re.finditer(seal + rb"[0-9a-f]*", data))):
+            digest = sha256(data[: found.start()]).hexdigest().encode()
+            key = re.match(seal, found.group())
+            if key is not None:
+                data = data[: found.start()] + key.group() + digest + data[found.end() :]
+    return data
+
+
+PARSERS = (
+    # Certificates and keys
+    Parser("certificate", read_certificate, samples.certificates, changed_der),
+    Parser(
+        "path-certificate",
+        lambda data: PathCertificate.parse(data, what="leaf"),
+        samples.certificates,
+        changed_der,
+    ),
+    Parser("describe-der", describe, samples.certificates, changed_der),
+    Parser("describe-pem", describe, samples.chains, changed_pem),
+    Parser(
+        "pem", lambda data: read_blocks(data, what="x", limit=9999), samples.chains, changed_pem
+    ),
+    Parser(
+        "chain",
+        lambda data: read_certificates(data, what="x", limit=9999, most=3),
+        samples.chains,
+        changed_pem,
+    ),
+    Parser(
+        "general-names",
+        lambda data: general_names(data, what="x"),
+        samples.names,
+        changed_der,
+    ),
+    Parser("name-constraints", read_constraints, samples.name_constraints, changed_der),
+    Parser("authorization", authorization.decode, samples.authorizations, changed_der),
+    Parser("policy-document", read_document, samples.documents, changed_json),
+    Parser("private-key", load_private_key, samples.keys, changed_pem),
+    Parser("public-key", load_public_key, samples.public_keys, changed_der),
+    _authority("issuing.crt"),
+    _authority("issuing.key"),
+    _authority("root.crt"),
+    # Revocation
+    Parser("crl", read_crl, samples.crls, changed_der),
+    Parser("ocsp-request", parse_request, samples.ocsp_requests, changed_der),
+    # The ledger
+    Parser("record", decode_record, samples.records, changed_json),
+    Parser(
+        "segment",
+        lambda data: decode(samples.SEGMENT, data),
+        samples.segments,
+        changed_lines,
+        _resealed,
+    ),
+    Parser(
+        "segment-of-anything",
+        lambda data: inspect(samples.SEGMENT, data),
+        samples.segments,
+        changed_lines,
+        _resealed,
+        error=None,
+    ),
+    Parser(
+        "export",
+        lambda data: list(read_export(io.BytesIO(data))),
+        samples.exports,
+        changed_lines,
+        _resealed,
+    ),
+    Parser("grant", _text(Grant.from_json), samples.grants, changed_json),
+    # Resources and names
+    Parser("agent-identity", _object(AgentIdentity.parse), samples.identities, changed_json),
+    Parser("agent-class", _object(AgentClass.parse), samples.classes, changed_json),
+    Parser("agent-issuer", _object(AgentIssuer.parse), samples.issuers, changed_json),
+    Parser("spiffe-id", _text(SpiffeId.parse), samples.spiffe_ids),
+    Parser("trust-domain", _text(TrustDomain.parse), lambda: (b"example.org",)),
+    Parser("serial", _text(SerialNumber.parse), lambda: (b"4a0f", b"01")),
+    Parser("duration", _text(parse_duration), lambda: (b"1h30m", b"45m", b"90s")),
+)
