@@ -13,14 +13,17 @@ from agentid.api.agentclass import AgentClass
 from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.duration import parse_duration
-from agentid.errors import InputError
+from agentid.errors import InputError, VerificationError
 from agentid.identity import SerialNumber, SpiffeId, TrustDomain
+from agentid.issuers.authority_records import Records
+from agentid.issuers.authority_set import RECORDS_FILE, load_set
 from agentid.ledger.export import read_export
 from agentid.ledger.reading import decode, inspect
 from agentid.ledger.records import decode_record
 from agentid.pki import authorization
 from agentid.pki.authorized_policy import read_document
 from agentid.pki.crl_view import read_crl
+from agentid.pki.csr import read_csr
 from agentid.pki.describe import describe
 from agentid.pki.keys import load_private_key, load_public_key
 from agentid.pki.load import load_authority, read_certificates
@@ -28,8 +31,12 @@ from agentid.pki.name_constraints import general_names, read_constraints
 from agentid.pki.ocsp_request import parse_request
 from agentid.pki.path import PathCertificate
 from agentid.pki.pem import read_blocks
+from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 from agentid.pki.view import read_certificate
 from agentid.policy.grant import Grant
+from agentid.verify import BundleSet, Verifier
+from agentid.verify.bundles import read_bundle
+from agentid.verify.revocation import read_crls
 from tests.fuzz import samples
 from tests.fuzz.mutations import (
     changed_der,
@@ -87,6 +94,16 @@ def _authority(file: str) -> Parser:
         )
 
     return Parser(f"authority-{file}", parse, lambda: (samples.ca().files[file],), changed_pem)
+
+
+def _authority_set(records: bytes) -> object:
+    kept = samples.ca().authority_set
+    return load_set({**kept.files, RECORDS_FILE: records}, kept.trust_domain)
+
+
+def _verified(data: bytes) -> object:
+    ca = samples.ca()
+    return Verifier(BundleSet([ca.bundle])).verify(data, at=ca.now)
 
 
 def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -152,7 +169,31 @@ PARSERS = (
     _authority("issuing.crt"),
     _authority("issuing.key"),
     _authority("root.crt"),
+    Parser("csr", read_csr, samples.csrs, changed_der),
+    # Trust
+    Parser(
+        "bundle-document",
+        lambda data: decode_spiffe_bundle(data, samples.ca().trust_domain),
+        samples.bundle_documents,
+        changed_json,
+    ),
+    Parser(
+        "bundle",
+        lambda data: read_bundle(data, samples.ca().trust_domain),
+        lambda: (*samples.bundle_documents(), samples.ca().root.certificate_pem),
+        changed_json,
+    ),
+    Parser("authority-records", Records.decode, samples.authority_records, changed_json),
+    Parser("authority-set", _authority_set, samples.authority_records, changed_json),
+    Parser(
+        "chain-to-verify",
+        _verified,
+        lambda: samples.chains()[:1],
+        changed_pem,
+        error=VerificationError,
+    ),
     # Revocation
+    Parser("crl-file", read_crls, samples.crl_files, changed_pem),
     Parser("crl", read_crl, samples.crls, changed_der),
     Parser("ocsp-request", parse_request, samples.ocsp_requests, changed_der),
     # The ledger

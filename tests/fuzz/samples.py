@@ -9,13 +9,15 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from agentid.api.vocabulary import DeliveryMode, Instances, Tier
 from agentid.identity import SerialNumber
 from agentid.identity.revocation import RevocationReason
+from agentid.issuers.authority_set import RECORDS_FILE
 from agentid.ledger import StoredSegment
 from agentid.ledger.export import Exporter
 from agentid.ledger.naming import segment_name
@@ -24,9 +26,10 @@ from agentid.ledger.segment import Cover, Head, Header, seal
 from agentid.pki import KeyAlgorithm
 from agentid.pki.authorization import AgentAuthorization, encode
 from agentid.pki.authorized_policy import AuthorizedPolicy, AuthorizedSchedule
-from agentid.pki.crl import make_crl
-from agentid.pki.crl_view import CrlEntry
+from agentid.pki.crl import crl_pem, make_crl
+from agentid.pki.crl_entry import CrlEntry
 from agentid.pki.keys import load_private_key, public_key_der, to_pkcs8_pem
+from agentid.pki.spiffe_bundle import SpiffeBundle, encode_spiffe_bundle
 from agentid.policy.grant import Grant
 from agentid.policy.permissions import Permissions
 from agentid.policy.schedule import Schedule
@@ -36,12 +39,16 @@ from tests.support.manifests import agent_class, identity, issuer
 
 __all__ = [
     "SEGMENT",
+    "authority_records",
     "authorizations",
+    "bundle_documents",
     "ca",
     "certificates",
     "chains",
     "classes",
+    "crl_files",
     "crls",
+    "csrs",
     "documents",
     "exports",
     "grants",
@@ -129,6 +136,40 @@ def ocsp_requests() -> tuple[bytes, ...]:
 
 
 @cache
+def csrs() -> tuple[bytes, ...]:
+    """Certificate signing requests in DER."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "whoever")])
+    builder = x509.CertificateSigningRequestBuilder(name)
+    wanted = x509.SubjectAlternativeName([x509.DNSName("example.org")])
+    builder = builder.add_extension(wanted, critical=False)
+    elliptic = ec.derive_private_key(7, ec.SECP256R1())
+    edwards = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+    return (
+        builder.sign(elliptic, hashes.SHA256()).public_bytes(Encoding.DER),
+        builder.sign(edwards, None).public_bytes(Encoding.DER),
+    )
+
+
+@cache
+def bundle_documents() -> tuple[bytes, ...]:
+    """SPIFFE bundle documents."""
+    hint = timedelta(minutes=5)
+    return (encode_spiffe_bundle(SpiffeBundle(ca().bundle, 7, hint)),)
+
+
+@cache
+def authority_records() -> tuple[bytes, ...]:
+    """What an issuer keeps about its authorities."""
+    return (ca().authority_set.files[RECORDS_FILE],)
+
+
+@cache
+def crl_files() -> tuple[bytes, ...]:
+    """CRLs in PEM."""
+    return tuple(crl_pem(der) for der in crls())
+
+
+@cache
 def crls() -> tuple[bytes, ...]:
     """A list of a shard, and one of everything."""
     entries = [
@@ -179,6 +220,10 @@ def grants() -> tuple[bytes, ...]:
         instances=Instances.SHARED,
         service_account="default",
         secret_name="reader-agentid",
+        policy_oid="1.2.3",
+        cps_uri="https://pki.example.org/cps",
+        critical=False,
+        ephemeral=False,
     )
     return (grant.to_json().encode(),)
 

@@ -1,7 +1,8 @@
-"""Where exceptions of the X.509 library end."""
+"""Where exceptions and warnings of the X.509 library end."""
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ LIBRARY_ERRORS = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+
+# It warns of an attribute of a name that is empty or has more than 64 octets. RFC 5280 appendix A.1
+# counts characters, and neither is for who reads a name to judge. Once for the process, since
+# filters cannot be set aside for a moment where there are threads.
+warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
 
 
 @contextmanager

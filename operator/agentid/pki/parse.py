@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 from cryptography import x509
 
 from agentid.errors import InputError
@@ -46,10 +44,7 @@ def parse_certificate(der: bytes, *, what: str) -> tuple[x509.Certificate, Certi
     except InputError as error:
         msg = f"{refusal} ({error})"
         raise InputError(msg) from error
-    with reading(refusal), warnings.catch_warnings():
-        # The library warns of an attribute of a name that is empty or has more than 64 octets.
-        # RFC 5280 appendix A.1 counts characters, and neither is for a reader to judge.
-        warnings.simplefilter("ignore", UserWarning)
+    with reading(refusal):
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.extensions, certificate.subject, certificate.issuer
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
