@@ -499,6 +499,7 @@ def expected(ca: ThrowawayCA, **changes: object) -> crl_lint.ExpectedCrl:
     return crl_lint.ExpectedCrl(**(order | changes))  # type: ignore[arg-type]
 
 
+NOT_ORDERED = "the entries are not those that were ordered"
 OTHER_KEY = x509.AuthorityKeyIdentifier(b"another key", None, None)
 
 
@@ -542,16 +543,14 @@ OTHER_KEY = x509.AuthorityKeyIdentifier(b"another key", None, None)
         pytest.param(
             put(point(user=False, ca=True), critical=True), "about leaves only", id="only-ca"
         ),
-        pytest.param(swap_entries, "do not ascend", id="order"),
-        pytest.param(drop_entry, "2 entries, but 3 were ordered", id="entry-missing"),
-        pytest.param(first_serial(5), "03e8 does not stand as it was ordered", id="other-serial"),
+        pytest.param(swap_entries, NOT_ORDERED, id="order"),
+        pytest.param(drop_entry, NOT_ORDERED, id="entry-missing"),
+        pytest.param(first_serial(5), NOT_ORDERED, id="other-serial"),
+        pytest.param(entry_with(extension(REASON, b"\x0a\x01\x01")), NOT_ORDERED, id="reason"),
         pytest.param(
-            entry_with(extension(REASON, b"\x0a\x01\x01")), "03e8 does not stand", id="reason"
-        ),
-        pytest.param(
-            entry_with(extension(REASON, b"\x0a\x01\x00"), extension(INVALIDITY, INVALIDITY_DATE)),
-            "3e8 has other extensions",
-            id="invalidity-date",
+            set_field("revoked_certificates", None),
+            "revokedCertificates: it is missing",
+            id="no-entries",
         ),
     ],
 )
@@ -575,12 +574,46 @@ def test_the_lint_wants_the_key_identifier_alone(ca: ThrowawayCA) -> None:
     )
 
 
-def test_the_lint_knows_final_reasons(ca: ThrowawayCA) -> None:
-    """A hold is a fault even if it was ordered."""
+def test_the_lint_looks_at_what_was_ordered(ca: ThrowawayCA) -> None:
+    """An order out of its order, with a serial twice, or with a hold, is a fault itself."""
     hold = CrlEntry(SerialNumber(1000), NOON, RevocationReason.CERTIFICATE_HOLD)
     tbs = retold(make(ca, entries(1)), entry_with(extension(REASON, b"\x0a\x01\x06")))
     faults = crl_lint.crl_faults(tbs, expected(ca, entries=[hold]))
     assert faults == ("revokedCertificates: the reason certificateHold is not final",)
+    for change, order in (
+        (swap_entries, [entries()[at] for at in (1, 0, 2)]),
+        (repeat_entry, [entries()[at] for at in (0, 1, 2, 0)]),
+    ):
+        faults = crl_lint.crl_faults(
+            retold(make(ca, entries()), change), expected(ca, entries=order)
+        )
+        assert faults == ("revokedCertificates: the serial numbers do not ascend",)
+
+
+def test_an_empty_order_has_no_entries(ca: ThrowawayCA) -> None:
+    """Entries that were not ordered at all are a fault."""
+    tbs = retold(make(ca, entries()), lambda _: None)
+    assert crl_lint.crl_faults(tbs, expected(ca, entries=[])) == (
+        "revokedCertificates: there are entries, and none was ordered",
+    )
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(asn1.encode_der(asn1.UTCTime(NOON + HOUR)), id="other-time"),
+        pytest.param(asn1.encode_der(asn1.GeneralizedTime(NOON)), id="other-encoding"),
+        pytest.param(
+            asn1.encode_der(asn1.UTCTime(NOON)) + bytes.fromhex("300c300a0603551d1504030a0101"),
+            id="reason",
+        ),
+    ],
+)
+def test_an_entry_is_linted_when_it_is_made(rest: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slip in the encoding by hand shows before the entry stands in any list."""
+    monkeypatch.setattr("agentid.pki.crl_entry._rest", lambda *_: rest)
+    with pytest.raises(InternalError, match="CRL entry of 05 fails the lint"):
+        CrlEntry(SerialNumber(5), NOON)
 
 
 def test_what_fails_the_lint_is_not_signed(

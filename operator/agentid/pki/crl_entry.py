@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat import asn1
 
-from agentid.errors import InputError
+from agentid.errors import InputError, InternalError
 from agentid.identity import RevocationReason
 from agentid.pki import schema
+from agentid.pki.revocation_schema import RevokedCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +49,10 @@ KNOWN_REASONS: Final[Mapping[bytes, RevocationReason]] = {
 
 @dataclass(frozen=True, slots=True)
 class CrlEntry:
-    """One revoked certificate, encoded once.
+    """One revoked certificate, encoded and linted once.
 
-    Keep it as long as its certificate is revoked: a list is then signed anew without encoding
-    anything but its header.
+    Keep it as long as its certificate is revoked: a list is then signed anew at the cost of its
+    header and of hashing its bytes.
 
     Attributes:
         serial: Of the certificate.
@@ -70,6 +71,7 @@ class CrlEntry:
 
         Raises:
             InputError: The time is not aware UTC in whole seconds, or lies before 1950.
+            InternalError: What was encoded says something else.
         """
         # By hand: declared types take four times as long, and a list has up to 100,000. A serial
         # has at most 20 octets and the rest at most 31, so every length fits one octet.
@@ -78,7 +80,27 @@ class CrlEntry:
         contents = b"".join(
             (b"\x02", bytes((len(serial),)), serial, _rest(self.revoked_at, self.reason))
         )
-        object.__setattr__(self, "der", b"".join((b"\x30", bytes((len(contents),)), contents)))
+        der = b"".join((b"\x30", bytes((len(contents),)), contents))
+        _lint(self, der)
+        object.__setattr__(self, "der", der)
+
+
+def _lint(entry: CrlEntry, der: bytes) -> None:
+    """Take the entry apart again, by declared types, and ask that it says what was ordered."""
+    found = schema.decode(RevokedCertificate, der, what="CRL entry")
+    date = found.revocation_date
+    extensions = [asn1.encode_der(each) for each in found.extensions or ()]
+    wanted = (
+        [] if entry.reason is RevocationReason.UNSPECIFIED else [_REASON_EXTENSIONS[entry.reason]]
+    )
+    if (
+        found.serial_number != entry.serial.value
+        or date.as_datetime() != entry.revoked_at
+        or isinstance(date, asn1.UTCTime) != (entry.revoked_at.year < _UTC_TIME_ENDS)
+        or extensions != wanted
+    ):
+        msg = f"the CRL entry of {entry.serial} fails the lint: it reads {der.hex()}"
+        raise InternalError(msg)
 
 
 @lru_cache(maxsize=1024)  # an incident revokes many certificates in the same second

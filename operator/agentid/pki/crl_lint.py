@@ -1,7 +1,8 @@
 """The last look at a list before it is signed.
 
 As `lint` does for leaves, it takes the very bytes that are to be signed apart again, and asks that
-every field says what was ordered and nothing else.
+every field says what was ordered and nothing else. Entries were taken apart when they were made
+(`CrlEntry`), so that here their bytes are compared, which for 100,000 saves half a second.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from agentid.errors import InputError
 from agentid.identity.quoting import quoted
 from agentid.pki import schema
 from agentid.pki.crl_view import CrlView, read_tbs_crl
+from agentid.pki.revocation_schema import FilledTbsCertList, TbsCertList
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,14 +59,34 @@ class ExpectedCrl:
 def crl_faults(tbs: bytes, expected: ExpectedCrl) -> tuple[str, ...]:
     """Everything that is wrong with the TBSCertList, one sentence each; empty if nothing."""
     try:
-        view = read_tbs_crl(tbs)
+        header, entries = _split(tbs) if expected.entries else (tbs, b"")
+        view = read_tbs_crl(header)
         return (
             *_header(view, expected),
             *_extensions(view, expected),
-            *_entries(view, expected),
+            *_entries(view, entries, expected.entries),
         )
     except InputError as error:
         return (str(error),)
+
+
+def _split(tbs: bytes) -> tuple[bytes, bytes]:
+    """The TBSCertList without its entries, and the contents of the SEQUENCE of these."""
+    whole = schema.decode(FilledTbsCertList, tbs, what="CRL")
+    entries = whole.revoked_certificates
+    if entries.tag_bytes != b"\x30":
+        msg = "revokedCertificates: it is missing"
+        raise InputError(msg)
+    header = TbsCertList(
+        version=whole.version,
+        signature=whole.signature,
+        issuer=whole.issuer,
+        this_update=whole.this_update,
+        next_update=whole.next_update,
+        revoked_certificates=None,
+        extensions=whole.extensions,
+    )
+    return asn1.encode_der(header), bytes(entries.data)
 
 
 def _header(view: CrlView, expected: ExpectedCrl) -> Iterator[str]:
@@ -107,24 +129,13 @@ def _extensions(view: CrlView, expected: ExpectedCrl) -> Iterator[str]:
         yield "issuingDistributionPoint: a shard is about leaves only, any other list about all"
 
 
-def _entries(view: CrlView, expected: ExpectedCrl) -> Iterator[str]:
-    found = view.revoked
-    if len(found) != len(expected.entries):
-        yield (
-            f"revokedCertificates: {len(found)} entries, but {len(expected.entries)} were ordered"
-        )
-        return
-    if any(low >= high for low, high in pairwise(found)):
+def _entries(view: CrlView, found: bytes, expected: Sequence[CrlEntry]) -> Iterator[str]:
+    if len(view):
+        yield "revokedCertificates: there are entries, and none was ordered"
+    if found != b"".join(entry.der for entry in expected):
+        yield "revokedCertificates: the entries are not those that were ordered"
+    if any(low.serial.value >= high.serial.value for low, high in pairwise(expected)):
         yield "revokedCertificates: the serial numbers do not ascend"
-    for entry in expected.entries:
-        if found.get(entry.serial.value) != (entry.revoked_at, entry.reason):
-            yield f"revokedCertificates: {entry.serial} does not stand as it was ordered"
-            return
-    for reason in {reason for _, reason in found.values()}:
+    for reason in {entry.reason for entry in expected}:
         if not reason.is_final:
             yield f"revokedCertificates: the reason {reason} is not final"
-    for revoked in view.tbs.revoked_certificates or ():
-        # RFC 5280 §5.3: an entry without reasonCode has no extensions at all.
-        if revoked.extensions is not None and len(revoked.extensions) != 1:
-            yield f"revokedCertificates: {revoked.serial_number:x} has other extensions"
-            return
