@@ -11,7 +11,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agentid.identity import RevocationReason, SerialNumber, Validity
@@ -25,6 +24,8 @@ from agentid.testing.ca import ThrowawayCA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from cryptography import x509
 
     from agentid.pki.ocsp import OcspStatus
 
@@ -56,10 +57,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 def in_shard(ca: ThrowawayCA, shard: int) -> x509.Certificate:
     """A leaf that can be looked up in this shard."""
-    point = x509.DistributionPoint(
-        [x509.UniformResourceIdentifier(f"{BASE}/{shard}.crl")], None, None, None
-    )
-    return ca.issue_tweaked(lambda parts: parts.put(x509.CRLDistributionPoints([point])))
+    return ca.issue(ca.profile(crl_uri=f"{BASE}/{shard}.crl")).leaf.certificate
 
 
 def shard_of(

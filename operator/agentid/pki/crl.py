@@ -11,7 +11,6 @@ it is about leaves only, and the leaves that it is about name the same place.
 from __future__ import annotations
 
 import base64
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +18,12 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 
 from agentid.errors import InputError, InternalError
-from agentid.identity.quoting import quoted
 from agentid.pki import schema
 from agentid.pki.boundary import reading
 from agentid.pki.crl_entry import CrlEntry
 from agentid.pki.crl_lint import ExpectedCrl, crl_faults
 from agentid.pki.crl_view import MAX_CRL_BYTES, CrlView, read_crl, verify_crl
+from agentid.pki.profile import check_uri
 from agentid.pki.revocation_schema import FilledTbsCertList, SignedCertList, TbsCertList
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ __all__ = [
 
 _MAX_NUMBER: Final = (1 << 159) - 1  # RFC 5280 §5.2.3: at most 20 octets
 _LINE: Final = 64  # RFC 7468 §2
-_MAX_URI_CHARACTERS: Final = 512
-# RFC 5280 §4.2.1.13 wants lists over HTTP; over HTTPS, fetching one would need one.
-_URI: Final = re.compile(r"http://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
 
 
 def make_crl(
@@ -172,12 +168,7 @@ def _header(
 
 
 def _point(uri: str) -> x509.IssuingDistributionPoint:
-    if len(uri) > _MAX_URI_CHARACTERS or not _URI.fullmatch(uri):
-        msg = (
-            f"CRL: the distribution point {quoted(uri)} is not an http URI of at most "
-            f"{_MAX_URI_CHARACTERS} characters"
-        )
-        raise InputError(msg)
+    check_uri("CRL distribution point", uri)  # as in the leaves that name it
     return x509.IssuingDistributionPoint(
         full_name=[x509.UniformResourceIdentifier(uri)],
         relative_name=None,

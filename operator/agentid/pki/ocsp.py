@@ -5,9 +5,9 @@
       ▼                                         ▼                               ▼ answer
     MALFORMED_REQUEST                      UNAUTHORIZED                  OCSPResponse in DER
 
-Which status a certificate has is for the caller to know. How answers are cached: `ocsp_http`. The
-delegate's certificate: `ocsp_signer`. Answers are assembled here and not by the library's builder,
-which takes producedAt from the clock of the machine.
+Which status a certificate has is for the caller to know. The delegate's certificate is made in
+`ocsp_signer`. Answers are assembled here and not by the library's builder, which takes producedAt
+from the clock of the machine.
 """
 
 from __future__ import annotations
