@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agentid.cli import crds, inspect, issuer, ledger, operator
+from agentid.cli import crds, inspect, issuer, ledger, operator, responder
 from agentid.errors import AgentIdError
 
 __all__ = ["EXIT_ERROR", "main"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("crds")(crds.crds)
 app.command("inspect")(inspect.inspect)
 app.command("operator")(operator.operator)
+app.command("responder")(responder.responder)
 app.add_typer(issuer.app, name="issuer", help="The authorities that sign for agents.")
 app.add_typer(ledger.app, name="ledger", help="What was issued and revoked.")
 

@@ -165,6 +165,11 @@ class LedgerState:
         entry = self._by_serial.get(serial.value)
         return (entry is not None and entry.revoked is not None) or serial.value in self._unmatched
 
+    def revocation_of(self, value: int) -> Revoked | None:
+        """The revocation of the serial number of this value, on record or not."""
+        entry = self._by_serial.get(value)
+        return self._unmatched.get(value) if entry is None else entry.revoked
+
     def entries_of(self, namespace: str, name: str) -> tuple[Entry, ...]:
         """All certificates on record of an identity and its namesakes, newest first."""
         found = self._by_identity.get(namespace, {}).get(name, ())

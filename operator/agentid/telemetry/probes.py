@@ -48,7 +48,11 @@ class LoopWatch:
 
 @contextlib.asynccontextmanager
 async def serve_probes(
-    host: str, port: int, health: HealthSource, render_metrics: Callable[[], bytes]
+    host: str,
+    port: int,
+    health: HealthSource,
+    render_metrics: Callable[[], bytes],
+    remarks: Callable[[], Sequence[str]] = tuple,
 ) -> AsyncIterator[int]:
     """Serve the probes while the context is open.
 
@@ -57,21 +61,22 @@ async def serve_probes(
         port: Port to listen on; 0 takes a free one.
         health: Whoever knows what is wrong.
         render_metrics: Returns the metrics in Prometheus' text format.
+        remarks: What a person should look at; it stands below the `ok` of `/readyz`.
 
     Yields:
         The port that was taken.
     """
 
-    def answer(faults: Sequence[str]) -> web.Response:
+    def answer(faults: Sequence[str], notes: Sequence[str] = ()) -> web.Response:
         if faults:
-            return web.Response(status=503, text="\n".join(faults) + "\n")
-        return web.Response(text="ok\n")
+            return web.Response(status=503, text="\n".join((*faults, *notes)) + "\n")
+        return web.Response(text="\n".join(("ok", *notes)) + "\n")
 
     async def healthz(_: web.Request) -> web.Response:
         return answer(health.unhealthy())
 
     async def readyz(_: web.Request) -> web.Response:
-        return answer([*health.unhealthy(), *health.unready()])
+        return answer([*health.unhealthy(), *health.unready()], remarks())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(

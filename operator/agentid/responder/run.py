@@ -1,0 +1,133 @@
+"""One run of the responder, from its start to its orderly end.
+
+```
+ credentials ─► probes, HTTP ─► publications and ledger read ─► HTTPS ─► … ─► SIGTERM
+                                                                                 │
+            exit 0 ◄─ watches ended ◄─ requests in work answered ◄─ feeds ended ◄┘
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agentid.errors import InternalError
+from agentid.kube.client import Client
+from agentid.kube.credentials import load_credentials
+from agentid.kube.stores import ConfigMaps
+from agentid.ledger import LedgerView
+from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.responder.listeners import serve_ports, watch_files
+from agentid.responder.responder import Responder
+from agentid.responder.sources import Watches
+from agentid.telemetry.probes import LoopWatch, serve_probes
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from agentid.clock import Clock
+    from agentid.errors import AgentIdError
+    from agentid.responder.settings import Settings
+
+__all__ = ["run_responder"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_TIDY: Final = 60.0
+"""Seconds between two looks for what has expired."""
+
+_EPOCH_OCTETS: Final = 6
+
+
+async def run_responder(settings: Settings, *, clock: Clock) -> None:
+    """Run until SIGTERM or SIGINT, then stop in order.
+
+    Raises:
+        InputError: It cannot begin, such as without credentials or with files that are no
+            certificate.
+        AgentIdError: It cannot go on, such as without the right to read what is published.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    credentials = await load_credentials(clock=clock)
+    namespace = settings.namespace or credentials.namespace
+    async with Client(credentials, connections=4) as client:
+        segments = ConfigMaps(client, clock=clock, random=random.random, on_outage=_outage)
+        ledger = LedgerView(ConfigMapSegments(segments, namespace), clock=clock)
+        responder = Responder(settings, ledger, clock=clock, epoch=secrets.token_hex(_EPOCH_OCTETS))
+        watches = Watches(
+            client,
+            namespace,
+            responder.publications,
+            responder.published_current,
+            clock=clock,
+            random=random.random,
+        )
+        host, port = settings.probe_host, settings.probe_port
+        render = responder.metrics.render
+        async with (
+            serve_probes(host, port, responder, render, responder.remarks) as probes,
+            serve_ports(responder),
+        ):
+            _log.info("responder_started", namespace=namespace, probes=probes)
+            work = [watches.run(), _follow(ledger, responder), _keep_house(responder)]
+            if settings.tls is not None:
+                work.append(watch_files(responder, settings.tls))
+            try:
+                await _until(stop, work)
+            finally:
+                await ledger.close()
+    _log.info("responder_stopped")
+
+
+async def _follow(ledger: LedgerView, responder: Responder) -> None:
+    await ledger.start()
+    responder.ledger_read()
+    _log.info("ledger_read", entries=ledger.state.count, revoked=ledger.state.revoked_count)
+    await ledger.join()
+
+
+async def _keep_house(responder: Responder) -> None:
+    watch = LoopWatch(responder.clock)
+    measuring = asyncio.create_task(watch.run(), name="loop-watch")
+    tick = 0
+    try:
+        while True:
+            await responder.clock.sleep(1.0)
+            responder.loop_lag = watch.lag
+            tick += 1
+            if tick % _TIDY == 0:
+                responder.tidy()
+    finally:
+        measuring.cancel()
+
+
+async def _until(stop: asyncio.Event, work: Iterable[Coroutine[object, object, None]]) -> None:
+    """Do the work until a stop is asked for; none of it ends by itself."""
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        _log.info("responder_stopping", asked=stopped in done)
+    finally:
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+    if stopped in done:
+        return
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    message = "a part of the responder ended that must not; its log lines above say which"
+    raise InternalError(message)
+
+
+def _outage(error: AgentIdError, seconds: float) -> None:
+    _log.warning("ledger_watch_interrupted", error=str(error), seconds=round(seconds, 1))
