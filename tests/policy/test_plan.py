@@ -16,6 +16,7 @@ from tests.support.observed import (
     BLOCKED,
     DAY,
     GRACE,
+    HOLD,
     HOUR,
     NOW,
     SECOND,
@@ -49,7 +50,7 @@ def gone(*certificates: Held) -> Observed:
     return Observed(None, None, status(), certificates)
 
 
-# Revocation: gone, deleting, suspended
+# Revocation: gone, deleting, suspended, held
 
 TAKEN_AWAY = [
     pytest.param(gone(), Plan(Standing.GONE), id="gone-and-nothing-on-record"),
@@ -101,12 +102,37 @@ TAKEN_AWAY = [
         Plan(Standing.SUSPENDED, withdraw="old"),
         id="suspended-where-it-was-delivered-and-not-where-it-would-be",
     ),
+    pytest.param(
+        observe(B, A, STRANGER, EXPIRED, told=status(B), hold=HOLD),
+        Plan(
+            Standing.HELD,
+            ((STRANGER, GONE), (B, HOLD.reason), (A, HOLD.reason), (EXPIRED, HOLD.reason)),
+            withdraw=SECRET,
+        ),
+        id="held",
+    ),
+    pytest.param(observe(told=status(), hold=HOLD), Plan(Standing.HELD), id="held-for-good"),
+    pytest.param(
+        observe(A, told=status(A), blocked=BLOCKED, hold=HOLD),
+        Plan(Standing.HELD, ((A, HOLD.reason),), withdraw=SECRET),
+        id="held-though-nobody-can-judge",
+    ),
+    pytest.param(
+        observe(A, told=status(A), wish=Wish(suspend=True), hold=HOLD),
+        Plan(Standing.SUSPENDED, ((A, WITHDRAWN),), withdraw=SECRET),
+        id="suspended-comes-before-held",
+    ),
+    pytest.param(
+        observe(A, told=status(A), wish=Wish(deleting=True), hold=HOLD),
+        Plan(Standing.DELETING, ((A, GONE),), release=True),
+        id="deleting-comes-before-held",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("world", "wanted"), TAKEN_AWAY)
 def test_takes_everything_away_at_once(world: Observed, wanted: Plan) -> None:
-    """Promise 4: gone, deleted or suspended, every certificate on record is revoked at once."""
+    """Promise 4: gone, deleted, suspended or held, it loses every certificate on record at once."""
     assert plan(world, NOW) == wanted
 
 
@@ -534,6 +560,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         allows=draw(st.integers(0, 3)),
         grace=draw(st.sampled_from([timedelta(0), GRACE])),
         blocked=draw(st.sampled_from([None, None, BLOCKED])),
+        hold=draw(st.sampled_from([None, None, None, HOLD])),
     )
 
 
@@ -567,12 +594,12 @@ def test_whoever_is_not_granted_gets_nothing(world: Observed) -> None:
 
 @given(worlds())
 def test_nothing_survives_an_end(world: Observed) -> None:
-    """Promise 4: gone, deleting and suspended revoke all; strangers are revoked in any case."""
+    """Promise 4: an end of any kind revokes all; strangers are revoked in any case."""
     made = plan(world, NOW)
     revoked = {each for each, _ in made.revoke}
     strangers = set(world.held) - set(world.own)
     assert strangers <= revoked
-    if made.standing in {Standing.GONE, Standing.DELETING, Standing.SUSPENDED}:
+    if made.standing in {Standing.GONE, Standing.DELETING, Standing.SUSPENDED, Standing.HELD}:
         assert revoked == set(world.held)
 
 

@@ -24,6 +24,7 @@ from agentid.policy.report import after_plan
 from tests.support.observed import (
     BLOCKED,
     GRACE,
+    HOLD,
     HOUR,
     NOW,
     SECOND,
@@ -59,6 +60,7 @@ class World:
     now: datetime = NOW
     wish: Wish | None = field(default_factory=lambda: Wish(finalizers=()))
     allows: int | None = 3
+    held: bool = False
     told: AgentIdentityStatus = field(default_factory=AgentIdentityStatus)
     issued: list[Held] = field(default_factory=list)
     revoked: dict[Held, RevocationReason] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class World:
             wish=self.wish,
             allows=self.allows or 0,
             blocked=BLOCKED if self.allows is None else None,
+            hold=HOLD if self.held else None,
         )
 
     def writes(self, seen: Observed, todo: Plan) -> Iterator[Callable[[], None]]:
@@ -267,6 +270,12 @@ class Passes(RuleBasedStateMachine):
         self.change(suspend=suspend)
         self.passes(cut_after, rest=rest)
 
+    @rule(holds=st.booleans(), cut_after=cuts, rest=rests)
+    def hold_back(self, *, holds: bool, cut_after: list[int | None], rest: int | None) -> None:
+        """Security holds the identity in an incident, or releases it."""
+        self.world.held = holds
+        self.passes(cut_after, rest=rest)
+
     @precondition(there)
     @rule(ahead=st.sampled_from([timedelta(0), HOUR]), cut_after=cuts)
     def ask_for_a_renewal(self, ahead: timedelta, cut_after: list[int | None]) -> None:
@@ -346,7 +355,8 @@ class Passes(RuleBasedStateMachine):
         own = [each for each in world.live if world.wish and each.uid == world.wish.uid]
         unrevoked = [each for each in world.issued if each not in world.revoked]
         assert [each for each in world.live if each not in own] == []
-        if todo.standing in {Standing.GONE, Standing.DELETING, Standing.SUSPENDED}:
+        ends = {Standing.GONE, Standing.DELETING, Standing.SUSPENDED, Standing.HELD}
+        if todo.standing in ends:
             assert unrevoked == []
             assert world.told.certificate is None
         elif todo.standing is Standing.REFUSED:

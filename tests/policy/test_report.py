@@ -19,6 +19,7 @@ from agentid.policy.report import after_failure, after_issuing, after_plan
 from tests.support.observed import (
     BLOCKED,
     GRACE,
+    HOLD,
     HOUR,
     NOW,
     SECOND,
@@ -89,6 +90,14 @@ ROWS = [
             for each, value in ((READY, FALSE), (SUSPENDED, TRUE))
         ],
         id="suspended",
+    ),
+    pytest.param(
+        observe(A, told=status(A), hold=HOLD),
+        [
+            (each, value, Reason.HELD, HOLD.message)
+            for each, value in ((READY, FALSE), (STALLED, TRUE))
+        ],
+        id="held",
     ),
     pytest.param(
         observe(A, told=status(A), allows=1),

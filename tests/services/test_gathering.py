@@ -203,6 +203,36 @@ async def test_suspended_and_deleted_are_not_judged(cluster: Open) -> None:
         assert (await gather(c)).verdict is None
 
 
+def incident(version: int, select: dict[str, Any]) -> dict[str, Any]:
+    """An AgentRevocation that was executed and holds whom it selects."""
+    return {
+        "metadata": {"name": "leak", "uid": "u", "resourceVersion": str(version)},
+        "spec": {"reason": "keyCompromise", "dryRun": False, "hold": True, "select": select},
+        "status": {"startedAt": "2026-11-01T12:00:00.000000Z"},
+    }
+
+
+@pytest.mark.parametrize(
+    "spec", [pytest.param({}, id="sound"), pytest.param({"sponsor": ""}, id="not-parsing")]
+)
+async def test_a_hold_is_seen_and_spares_the_judgement(cluster: Open, spec: dict[str, Any]) -> None:
+    """Whether the spec parses or not; who is not selected is judged as ever."""
+    async with cluster() as c:
+        c.put_issuer()
+        c.set_up_issuer()
+        c.put_class()
+        c.put_identity(**spec)
+        c.world.incidents.put(incident(1, {"issuerNames": ["other"]}))
+        assert (await gather(c)).hold is None
+        c.world.incidents.put(incident(2, {"issuerNames": ["test"], "classNames": ["batch"]}))
+        seen = await gather(c)
+        assert seen.hold is not None
+        assert seen.hold.incident == "leak"
+        assert not isinstance(seen.verdict, Granted)
+        c.world.incidents.drop("leak")
+        assert (await gather(c)).hold is None
+
+
 async def test_a_spec_that_does_not_parse_stalls(cluster: Open) -> None:
     """Every violation is told; what the identity holds, and its status, are seen even so."""
     async with cluster() as c:

@@ -15,8 +15,9 @@ from agentid.api import AgentClass, AgentIdentity, DeliveryMode, Reason
 from agentid.api.agentidentity import AgentIdentityStatus, CertificateStatus, DeliveryStatus
 from agentid.api.conditions import Condition, ConditionStatus, ConditionType
 from agentid.constants import ANNOTATION_RENEW_REQUESTED, FINALIZER
-from agentid.identity import SerialNumber, TrustDomain, Validity
+from agentid.identity import RevocationReason, SerialNumber, TrustDomain, Validity
 from agentid.policy import Granted, Refused, judge
+from agentid.policy.incident import Hold
 from agentid.policy.plan import Blocked, Held, Observed
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "BLOCKED",
     "DAY",
     "GRACE",
+    "HOLD",
     "HOUR",
     "NOW",
     "SECOND",
@@ -50,6 +52,8 @@ UID: Final = "uid-of-reader"
 SECRET: Final = "reader-agentid"
 
 BLOCKED: Final = Blocked(Reason.CLASS_NOT_FOUND, "spec.className: there is no AgentClass batch")
+
+HOLD: Final = Hold("leak", RevocationReason.KEY_COMPROMISE)
 
 _SYSTEMS: Final = ("crm", "erp", "hr")
 _TRUST_DOMAIN: Final = TrustDomain.parse("example.org")
@@ -226,6 +230,7 @@ def observe(
     allows: int = 3,
     grace: timedelta = GRACE,
     blocked: Blocked | None = None,
+    hold: Hold | None = None,
 ) -> Observed:
     """What a pass sees.
 
@@ -236,11 +241,12 @@ def observe(
         allows: The level that the class goes up to.
         grace: Of the class.
         blocked: Why no judgement is possible, if it is not.
+        hold: The incident that holds it, if one does.
     """
     wish = wish or Wish()
     agent_class = None if blocked is not None else class_up_to(allows, grace)
     verdict: Granted | Refused | Blocked | None = blocked
-    if agent_class is not None and not wish.deleting and not wish.suspend:
+    if agent_class is not None and not wish.deleting and not wish.suspend and hold is None:
         verdict = _judged(wish, allows)
     return Observed(
         metadata=identity(wish).metadata,
@@ -249,4 +255,5 @@ def observe(
         held=certificates,
         agent_class=agent_class,
         verdict=verdict,
+        hold=hold,
     )
