@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import random
 import secrets
 import sys
@@ -22,6 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
 import uvloop
 
 from agentid.api.vocabulary import DeliveryMode
@@ -30,7 +32,7 @@ from agentid.errors import AgentIdError
 from agentid.identity import SerialNumber
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
-from agentid.kube.objects import ObjectKey, uid_of
+from agentid.kube.objects import uid_of
 from agentid.kube.reflector import reflect
 from agentid.kube.resources import AGENT_IDENTITIES, AGENT_REVOCATIONS, NAMESPACES
 from agentid.kube.stores import ConfigMaps
@@ -39,7 +41,7 @@ from agentid.ledger.configmaps import ConfigMapSegments
 from bench.load import many
 from bench.processes import Meter, control_plane
 from e2e.errors import E2EError
-from e2e.install import NAMESPACE, install, operator
+from e2e.install import NAMESPACE, install, operator, operator_environment
 from e2e.progress import say
 from e2e.providers import DevCluster
 
@@ -86,6 +88,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure, and print a line for each round."""
     given = arguments()
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=quiet)
     with tempfile.TemporaryDirectory(prefix="agentid-bench-") as directory:
         chosen = DevCluster(Path(directory))
         try:
@@ -103,9 +107,12 @@ def main() -> int:
 async def _measure(cluster: Cluster, number: int, rounds: int) -> None:
     clock = SystemClock()
     credentials = await load_credentials(clock=clock, kubeconfig=cluster.kubeconfig)
+    # Nobody but the operator's ServiceAccount may write to the ledger.
+    own = await load_credentials(clock=clock, environ=operator_environment(cluster))
     async with (
         Client(credentials, connections=64, field_manager="bench") as client,
-        _ledger(client, clock) as ledger,
+        Client(own) as operators,
+        _ledger(operators, clock) as ledger,
     ):
         say(f"{number} identities are made")
         await client.create(
@@ -250,10 +257,9 @@ async def _follow(client: Client, clock: SystemClock, name: str, at: dict[str, f
     changes = reflect(client, AGENT_REVOCATIONS, clock=clock, random=random.random)
     async with contextlib.aclosing(changes):
         async for change in changes:
-            body = change.object
-            if body is None or ObjectKey.of(body).name != name:
+            if change.key is None or change.key.name != name or change.object is None:
                 continue
-            status = body.get("status")
+            status = change.object.get("status")
             if not isinstance(status, dict):
                 continue
             now = time.monotonic()

@@ -100,8 +100,8 @@ def test_killed_amid_an_incident_it_forgets_nobody(
     before = {api.serial(namespace, each) for each in names}
     assert len(before) == MANY
     name = declare(select={"namespaces": [namespace]}, dryRun=False)
-    # 1: the cut-off is written and the ledger is not; then: amid the new certificates.
-    for at in (2, 60):
+    # First the cut-off is written and the ledger is not; then amid the new certificates.
+    for at, done in ((2, set()), (60, before)):
         api.free_lease()
         crashing = start_operator(
             api.cluster,
@@ -116,13 +116,15 @@ def test_killed_amid_an_incident_it_forgets_nobody(
         finally:
             crashing.process.kill()
             crashing.process.wait()
+        assert revoked_by(api, actor(api, name)) == done
+        assert status_of(api, name)["phase"] == "Executing"
     started = status_of(api, name)["startedAt"]
     api.free_lease()
     with operator(api.cluster, "after"):
-        done = until_phase(api, name, "Executed", 60)
-        assert (done["matched"], done["revoked"], done["identities"]) == (MANY, MANY, MANY)
-        assert done["startedAt"] == started
-        assert (len(done["hits"]), done["more"]) == (50, MANY - 50)
+        end = until_phase(api, name, "Executed", 60)
+        assert (end["matched"], end["revoked"], end["identities"]) == (MANY, MANY, MANY)
+        assert end["startedAt"] == started
+        assert (len(end["hits"]), end["more"]) == (50, MANY - 50)
         until(
             "new certificates for all",
             lambda: all(
