@@ -37,10 +37,10 @@ _OURS = _TEMPLATES / "agentidentity.yaml"
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--number", type=_positive, default=1000, help="objects of each template")
+    parser.add_argument("--number", type=positive, default=1000, help="objects of each template")
     parser.add_argument("--samples", type=int, default=100, help="objects created one at a time")
     parser.add_argument(
-        "--rounds", type=_positive, default=1, help="how often all of it is measured"
+        "--rounds", type=positive, default=1, help="how often all of it is measured"
     )
     parser.add_argument(
         "--template",
@@ -66,7 +66,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number of at least 1.
+
+    Raises:
+        ArgumentTypeError: It is less.
+    """
     number = int(text)
     if number < 1:
         msg = f"{text} is less than 1"

@@ -38,6 +38,7 @@ from agentid.kube.resources import AGENT_IDENTITIES, AGENT_REVOCATIONS, NAMESPAC
 from agentid.kube.stores import ConfigMaps
 from agentid.ledger import Issued, Ledger, Revoked, new_writer
 from agentid.ledger.configmaps import ConfigMapSegments
+from bench.__main__ import positive
 from bench.load import many
 from bench.processes import Meter, control_plane
 from e2e.errors import E2EError
@@ -80,8 +81,10 @@ class Figures:
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.incident", description=__doc__)
-    parser.add_argument("--number", type=int, default=10_000, help="certificates in the incident")
-    parser.add_argument("--rounds", type=int, default=3, help="how often it is measured")
+    parser.add_argument(
+        "--number", type=positive, default=10_000, help="certificates in the incident"
+    )
+    parser.add_argument("--rounds", type=positive, default=3, help="how often it is measured")
     return parser.parse_args(given)
 
 

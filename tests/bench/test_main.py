@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import incident
 from bench.__main__ import arguments
 
 
@@ -14,6 +15,17 @@ def test_a_thousand_identities_unless_told_otherwise() -> None:
     given = arguments([])
     assert (given.number, given.rounds, given.template) == (1000, 1, None)
     assert given.ready_condition == "Ready"
+
+
+def test_ten_thousand_certificates_unless_told_otherwise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The figure that is to be held; fewer than one cannot be measured."""
+    given = incident.arguments([])
+    assert (given.number, given.rounds) == (10_000, 3)
+    with pytest.raises(SystemExit, match="2"):
+        incident.arguments(["--number", "0"])
+    assert "0 is less than 1" in capsys.readouterr().err
 
 
 def test_several_systems_in_one_run() -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from agentid.api import Reason
 from agentid.controller.loops import Loops
-from agentid.errors import NotFoundError
+from agentid.errors import NotFoundError, UnavailableError
 from agentid.factory import Settings, build
 from agentid.kube.objects import ObjectKey
 from agentid.kube.queue import Lane
 from agentid.services.failure import PassError
+from agentid.services.incidents import Outcome
 from agentid.testing.api_server import FakeApiServer
 from agentid.testing.clock import ManualClock
 from agentid.testing.ledger import NOON
@@ -278,6 +279,97 @@ def test_an_issuer_that_may_come_right_is_tried_again(run: Callable[..., None]) 
         assert not await loops._try(key)
         server.remove(path)
         assert await loops._try(key)
+
+    run(test)
+
+
+# Incidents
+
+
+def incident(version: int = 1, generation: int = 1, **spec: Any) -> Json:  # noqa: ANN401
+    """An incident of namespace finance, executed, as a watch tells it."""
+    fields = {"reason": "keyCompromise", "dryRun": False, "hold": True, **spec}
+    return {
+        "metadata": {
+            "name": "leak", "uid": "u", "generation": generation, "resourceVersion": str(version),
+        },
+        "spec": {"select": {"namespaces": ["finance"]}, **fields},
+        "status": {"phase": "Executed", "startedAt": "2026-11-01T12:00:00.000000Z"},
+    }  # fmt: skip
+
+
+def test_an_incident_is_looked_at_before_all_else(run: Callable[..., None]) -> None:
+    """In a queue of its own, once for each version; every replica knows its hold at once."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(), gone=False)
+        loops.incidents.seen(incident(5), gone=False)
+        loops.incidents.seen(incident(4), gone=False)
+        assert {k: v for k, v in loops.incidents.queue.depth_by_lane().items() if v} == {
+            Lane.REVOCATION: 1
+        }
+        assert await loops.incidents.queue.get() == "leak"
+        assert loops._parts.world.hold_on(seen()) is not None
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("spec", "looked_at"),
+    [
+        pytest.param({}, True, id="holding"),
+        pytest.param({"hold": False}, False, id="without-hold"),
+        pytest.param({"release": True}, False, id="released-before"),
+        pytest.param({"select": {"namespaces": ["support"]}}, False, id="holding-others"),
+    ],
+)
+def test_whom_a_deleted_incident_held_is_looked_at(
+    run: Callable[..., None],
+    spec: Json,
+    looked_at: bool,  # noqa: FBT001
+) -> None:
+    """The hold ends with the object."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(), gone=False)
+        loops.incidents.seen(incident(**spec), gone=False)
+        loops.incidents.seen(incident(**spec), gone=True)
+        assert (loops.schedule.when(READER) is not None) is looked_at
+        assert loops._parts.world.hold_on(seen()) is None
+
+    run(test)
+
+
+def test_the_leader_executes_and_comes_back(run: Callable[..., None]) -> None:
+    """From the first look to the last, with a failure in between; those concerned are looked at."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        clock, looks = loops._clock, []
+
+        class Service:
+            async def reconcile(self, name: str) -> Outcome:
+                looks.append((name, clock.now() - NOON))
+                match len(looks):
+                    case 1:
+                        away = "the ledger is away"
+                        raise UnavailableError(away, retry_after=timedelta(seconds=2))
+                    case 2:
+                        return Outcome(timedelta(seconds=12), (READER,))
+                    case _:
+                        return Outcome()
+
+        loops.incidents._service = Service()  # type: ignore[assignment]
+        assert isinstance(clock, ManualClock)
+        loops._parts.world.incidents.put(incident())
+        leading = asyncio.create_task(loops.incidents.run())
+        await clock.run_for(30)
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+        assert [name for name, _ in looks] == ["leak"] * 3
+        first, second, third = (at for _, at in looks)
+        assert timedelta(seconds=2) <= second - first < timedelta(seconds=4)
+        assert timedelta(seconds=12) <= third - second < timedelta(seconds=13)
+        assert loops.schedule.when(READER) is not None
 
     run(test)
 

@@ -32,6 +32,7 @@ STATE = Snapshot(
     ledger_alarms=1,
     keys_in_use={("batch", "ECDSAP256"): 5},
     crl_seconds={"main": 900.0},
+    incidents={"Executed": 2},
     loop_lag_seconds=0.25,
 )
 

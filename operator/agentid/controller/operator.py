@@ -220,6 +220,7 @@ class _Run:
             },
             ledger={"segments": stats.segments, "bytes": stats.bytes, "entries": stats.entries},
             ledger_alarms=len(parts.ledger.alarms),
+            incidents=parts.world.incidents.by_phase(),
             loop_lag_seconds=self._watch.lag,
         )
 

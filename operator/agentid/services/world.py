@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
 
-from agentid.api.agentrevocation import AgentRevocation
+from agentid.api.agentrevocation import AgentRevocation, Phase
 from agentid.errors import SpecError
 from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of, uid_of
 from agentid.policy.incident import Bearer, Incident
@@ -167,6 +167,11 @@ class Incidents:
         """Return an object that parses, ready to be asked; None if there is none."""
         return self._incidents.get(name)
 
+    def by_phase(self) -> dict[str, int]:
+        """How many there are in each phase, for a gauge."""
+        phases = [each.resource.status.phase or Phase.PENDING for each in self._incidents.values()]
+        return {phase.value: phases.count(phase) for phase in Phase if phase in phases}
+
     def holds(self) -> Iterator[tuple[Incident, Hold]]:
         """Yield those that hold somebody now, by name: the first of several is who is told."""
         for name in sorted(self._incidents):
@@ -236,7 +241,9 @@ class World:
 
     def hold_on(self, body: Mapping[str, object]) -> Hold | None:
         """What keeps an AgentIdentity from getting a certificate, None if nothing does."""
+        bearer = None
         for incident, hold in self.incidents.holds():
-            if incident.concerns(self.bearer_of(body)):
+            bearer = bearer or self.bearer_of(body)
+            if incident.concerns(bearer):
                 return hold
         return None

@@ -39,6 +39,7 @@ class Snapshot:
         crl_seconds: Seconds until the first CRL of an issuer runs out, by issuer.
         ledger: Segments, bytes and entries of the ledger, by these names.
         ledger_alarms: Faults found in the ledger's chains that still stand.
+        incidents: AgentRevocations by phase.
         loop_lag_seconds: How late the event loop was at its last check.
     """
 
@@ -54,6 +55,7 @@ class Snapshot:
     crl_seconds: Mapping[str, float]
     ledger: Mapping[str, int]
     ledger_alarms: int
+    incidents: Mapping[str, int]
     loop_lag_seconds: float
 
 
@@ -80,6 +82,7 @@ class _StateCollector(Collector):
         ):
             yield GaugeMetricFamily(name, text, value=value)
         yield _family("agentid_queue_depth", "Waiting keys", "lane", now.queue_depth)
+        yield _family("agentid_incidents", "AgentRevocations", "phase", now.incidents)
         yield _family(
             "agentid_live_certificates", "Certificates in force", "tier", now.live_certificates
         )
