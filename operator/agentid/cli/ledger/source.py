@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from agentid.clock import SystemClock
+from agentid.clock import Clock, SystemClock
 from agentid.errors import InputError, NotFoundError, UnavailableError
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
@@ -23,7 +23,7 @@ from agentid.ledger.export import Exporter, Seal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FromFile", "Namespace", "opened", "spool"]
+__all__ = ["FromFile", "Namespace", "opened", "spool", "spool_from"]
 
 Namespace: TypeAlias = Annotated[
     str, typer.Option("--namespace", "-n", help="Of the operator, in the cluster.")
@@ -81,15 +81,20 @@ def spool(namespace: str, stream: IO[bytes]) -> Seal:
 async def _spool(namespace: str, stream: IO[bytes]) -> Seal:
     clock = SystemClock()
     async with Client(await load_credentials(clock=clock)) as client:
-        for _ in range(_ATTEMPTS):
-            stream.seek(0)
-            stream.truncate()
-            exporter = Exporter(stream.write, clock.now())
-            try:
-                await _read(client, namespace, exporter)
-            except NotFoundError:
-                continue  # another segment stands for it now
-            return exporter.end()
+        return await spool_from(client, namespace, stream, clock)
+
+
+async def spool_from(client: Client, namespace: str, stream: IO[bytes], clock: Clock) -> Seal:
+    """Do so with a client that is there; raises what `spool` raises."""
+    for _ in range(_ATTEMPTS):
+        stream.seek(0)
+        stream.truncate()
+        exporter = Exporter(stream.write, clock.now())
+        try:
+            await _read(client, namespace, exporter)
+        except NotFoundError:
+            continue  # another segment stands for it now
+        return exporter.end()
     message = (
         f"the ledger in namespace {namespace} was compacted {_ATTEMPTS} times while it was read; "
         "try again"
