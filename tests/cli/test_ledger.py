@@ -198,6 +198,7 @@ def test_show_tells_everything_in_words(file: str) -> None:
             "who": "agent reader in namespace demo",
             "class": "batch, tier High",
             "sponsor": "team@example.com",
+            "policy": "1.2.3",
             "systems": "erp.invoices",
             "operations": "read",
             "hours": "Mon 08:00/Mon 10:00 in Europe/Berlin",
@@ -256,7 +257,10 @@ def test_verify_says_that_a_file_is_whole(file: str) -> None:
     """From a file, and from standard input."""
     code, out, _ = run("verify", file)
     assert code == 0
-    assert out.startswith("The ledger is whole: 3 records in 3 segments of 1 chains, ")
+    told, known_by = out.splitlines()
+    assert told.startswith("The ledger is whole: 3 records in 3 segments of 1 chains, ")
+    sha256 = json.loads(export().splitlines()[-1])["end"]["sha256"]
+    assert known_by == f"The file is the one that was exported if that printed {sha256}"
     assert run("verify", "-", stdin=export()) == (0, out, "")
 
 

@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-__all__ = ["FORMAT", "MAX_LINE_BYTES", "MAX_OBJECT_BYTES", "Exporter", "Seal", "read_export"]
+__all__ = [
+    "FORMAT",
+    "MAX_LINE_BYTES",
+    "MAX_OBJECT_BYTES",
+    "ExportReader",
+    "Exporter",
+    "Seal",
+    "read_export",
+]
 
 FORMAT: Final = 1
 """Raised when a release writes what an earlier one would misread."""
@@ -132,16 +140,24 @@ def read_export(stream: IO[bytes]) -> Iterator[StoredSegment]:
         InputError: The file is no export, was altered, or is not there to its end; the message
             names the line.
     """
-    return _Reader(stream).segments()
+    return iter(ExportReader(stream))
 
 
-class _Reader:
+class ExportReader:
+    """Does the same, once, and knows the end afterwards.
+
+    Attributes:
+        seal: The end of the export; None until it was reached and found to fit.
+    """
+
     def __init__(self, stream: IO[bytes]) -> None:
+        self.seal: Seal | None = None
         self._stream = stream
         self._hash = sha256()
         self._lines = 0
 
-    def segments(self) -> Iterator[StoredSegment]:
+    def __iter__(self) -> Iterator[StoredSegment]:
+        """The segments; raises what `read_export` raises."""
         self._header()
         count, last = 0, ""
         while True:
@@ -201,6 +217,7 @@ class _Reader:
             raise self._refused(InputError(msg))
         if self._stream.read(1):
             raise self._refused(InputError("something follows the end"))
+        self.seal = said
 
     def _own_line(self, *allowed: str) -> tuple[str, dict[str, object]]:
         """The next line, which has to be the export's own, as it would be written."""

@@ -120,6 +120,10 @@ def _granted(grant: Grant) -> Iterator[tuple[str, str]]:
     permissions = grant.permissions
     yield "class", f"{grant.class_name}, tier {grant.tier.value}"
     yield "sponsor", grant.sponsor or "nobody is named"
+    yield (
+        "policy",
+        f"{grant.policy_oid}, see {grant.cps_uri}" if grant.cps_uri else grant.policy_oid,
+    )
     yield "systems", ", ".join(permissions.systems) or "none"
     yield "operations", ", ".join(permissions.operations) or "none"
     if (schedule := permissions.schedule) is None:

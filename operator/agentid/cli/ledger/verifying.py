@@ -9,11 +9,10 @@ import typer
 from agentid.cli.ledger.source import Namespace, opened
 from agentid.errors import InputError
 from agentid.ledger import AlarmKind, verify_segments
-from agentid.ledger.export import read_export
+from agentid.ledger.export import ExportReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
 
     from agentid.ledger import StoredSegment
 
@@ -29,7 +28,7 @@ def verify(
 ) -> None:
     """Check every segment's seal and every chain; exit 1 and say what is wrong if one is broken."""
     with opened(file, namespace) as stream:
-        reader = _Reader(stream)
+        reader = _Tolerant(ExportReader(stream))
         report = verify_segments(reader)
     for alarm in report.alarms:
         # Of a file that ends early, whatever comes later is missing: that is said once.
@@ -43,17 +42,21 @@ def verify(
         f"The ledger is whole: {report.records} records in {report.segments} segments of "
         f"{len(report.chains)} chains, {report.bytes} bytes."
     )
+    if file is not None and reader.export.seal is not None:
+        typer.echo(
+            f"The file is the one that was exported if that printed {reader.export.seal.sha256}"
+        )
 
 
-class _Reader:
+class _Tolerant:
     """The segments of an export as far as it can be read, and why no further."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, export: ExportReader) -> None:
+        self.export = export
         self.fault: InputError | None = None
 
     def __iter__(self) -> Iterator[StoredSegment]:
         try:
-            yield from read_export(self._stream)
+            yield from self.export
         except InputError as error:
             self.fault = error
