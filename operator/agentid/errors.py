@@ -160,6 +160,9 @@ class VerificationReason(StrEnum):
     UNKNOWN_EXTENSION_VERSION = "UnknownExtensionVersion"
     """Something is asked for, and the authorization extension has a version nobody here knows."""
 
+    UNREADABLE_EXTENSION = "UnreadableExtension"
+    """Something is asked for, and the authorization extension is malformed."""
+
     POLICY_MISSING = "PolicyMissing"
     """Something is asked for, and the policy that the leaf names by its hash was not given."""
 

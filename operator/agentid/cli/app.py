@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from agentid.cli import crds, incident, inspect, issuer, ledger, operator, responder
+from agentid.cli import crds, incident, inspect, issuer, ledger, operator, responder, verify
 from agentid.errors import AgentIdError
 
 __all__ = ["EXIT_ERROR", "main"]
@@ -25,6 +25,7 @@ app.command("inspect")(inspect.inspect)
 app.command("operator")(operator.operator)
 app.command("responder")(responder.responder)
 app.add_typer(incident.app, name="incident", help="Certificates that are revoked together.")
+app.command("verify")(verify.verify)
 app.add_typer(issuer.app, name="issuer", help="The authorities that sign for agents.")
 app.add_typer(ledger.app, name="ledger", help="What was issued and revoked.")
 

@@ -166,6 +166,10 @@ class Schedule:
         """The windows, since ten thousand bits say nothing to a reader."""
         return f"Schedule({', '.join((self.time_zone, *self._windows()))})"
 
+    def __str__(self) -> str:
+        """The windows and the zone, for people."""
+        return f"{', '.join(self._windows())}; {self.time_zone}"
+
     def _windows(self) -> list[str]:
         return [f"{_clock(a)}/{_clock(b, ends=True)}" for a, b in _runs(self.minutes)]
 

@@ -28,6 +28,9 @@ class AuthorizationState(StrEnum):
     UNKNOWN_VERSION = "UnknownVersion"
     """Its extension has a version nobody here knows: nothing is granted."""
 
+    UNREADABLE = "Unreadable"
+    """Its extension is malformed: nothing is granted, and no part of it is read."""
+
     INLINE = "Inline"
     """In the certificate."""
 
@@ -118,8 +121,8 @@ class VerifiedAgent:
             at: The time of it, aware.
 
         Raises:
-            VerificationError: NoAuthorization, UnknownExtensionVersion, PolicyMissing, NotPermitted
-                or OutsideSchedule.
+            VerificationError: NoAuthorization, UnknownExtensionVersion, UnreadableExtension,
+                PolicyMissing, NotPermitted or OutsideSchedule.
         """
         permissions = self.permissions
         if permissions is None:
@@ -159,6 +162,12 @@ class VerifiedAgent:
                 VerificationReason.UNKNOWN_EXTENSION_VERSION,
                 f"{asked} is not granted: the authorization extension has a version that this "
                 "verifier does not know; use a newer release",
+            )
+        if self.authorization is AuthorizationState.UNREADABLE:
+            return VerificationError(
+                VerificationReason.UNREADABLE_EXTENSION,
+                f"{asked} is not granted: the authorization extension is malformed, so no part of "
+                "it counts; ask for a new certificate",
             )
         return VerificationError(
             VerificationReason.NO_AUTHORIZATION,

@@ -190,13 +190,13 @@ def _authorization(
         return None, AuthorizationState.ABSENT
     try:
         granted = authorization.decode(extension.value)
-    except UnknownVersionError as error:
+    except InputError as error:
         if extension.critical:  # RFC 5280 §4.2: what cannot be processed
             msg = f"leaf: {error}; the extension is critical, so the certificate is refused"
             raise VerificationError(VerificationReason.UNKNOWN_CRITICAL, msg) from error
-        return None, AuthorizationState.UNKNOWN_VERSION
-    except InputError as error:
-        raise VerificationError(VerificationReason.MALFORMED, f"leaf: {error}") from error
+        if isinstance(error, UnknownVersionError):
+            return None, AuthorizationState.UNKNOWN_VERSION
+        return None, AuthorizationState.UNREADABLE
     if granted.policy is None:
         return granted, AuthorizationState.UNRESOLVED
     return granted, AuthorizationState.INLINE
