@@ -340,11 +340,51 @@ def test_whom_a_deleted_incident_held_is_looked_at(
     run(test)
 
 
+def test_a_namesake_that_came_since_goes_on_holding(run: Callable[..., None]) -> None:
+    """The end of the old object may be told after the beginning of the new one."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        old, new = incident(), incident(9)
+        new["metadata"]["uid"] = "another"
+        loops.incidents.seen(old, gone=False)
+        loops.incidents.seen(new, gone=False)
+        loops.incidents.seen(old, gone=True)
+        assert loops._parts.world.hold_on(seen()) is not None
+
+    run(test)
+
+
+def test_an_end_that_no_watch_told_is_noticed(run: Callable[..., None]) -> None:
+    """A hold whose object is gone ends, if only at the next look at all of them."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        path = f"{ROOT}/agentrevocations/leak"
+        server.put(path, incident())
+        await loops.prime()
+        clock = loops._clock
+        assert isinstance(clock, ManualClock)
+        leading = asyncio.create_task(loops.incidents.run())
+        await clock.run_for(5)
+        assert loops._parts.world.hold_on(seen()) is not None
+        server.remove(path)
+        server.fail_next(503)
+        for _ in range(100):
+            await clock.run_for(20)
+            if loops._parts.world.hold_on(seen()) is None:
+                break
+        assert loops._parts.world.hold_on(seen()) is None
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+
+    run(test)
+
+
 def test_the_leader_executes_and_comes_back(run: Callable[..., None]) -> None:
     """From the first look to the last, with a failure in between; those concerned are looked at."""
 
-    async def test(loops: Loops, _: FakeApiServer) -> None:
+    async def test(loops: Loops, server: FakeApiServer) -> None:
         clock, looks = loops._clock, []
+        server.put(f"{ROOT}/agentrevocations/leak", incident())
 
         class Service:
             async def reconcile(self, name: str) -> Outcome:
@@ -360,7 +400,7 @@ def test_the_leader_executes_and_comes_back(run: Callable[..., None]) -> None:
 
         loops.incidents._service = Service()  # type: ignore[assignment]
         assert isinstance(clock, ManualClock)
-        loops._parts.world.incidents.put(incident())
+        await loops.prime()
         leading = asyncio.create_task(loops.incidents.run())
         await clock.run_for(30)
         leading.cancel()

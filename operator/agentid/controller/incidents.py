@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from agentid.errors import AgentIdError, UnavailableError
-from agentid.kube.objects import ObjectKey
+from agentid.kube.objects import ObjectKey, uid_of
 from agentid.kube.queue import Lane, WorkQueue
+from agentid.kube.resources import AGENT_REVOCATIONS
 from agentid.kube.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -29,6 +31,11 @@ _log = structlog.stdlib.get_logger(__name__)
 _WORKERS: Final = 4
 """Incidents at a time: one that waits for the ledger holds up no other."""
 
+_RESYNC: Final = 600.0
+"""Seconds between two looks at which incidents there are."""
+
+_LIST_AGAIN: Final = 10.0
+
 
 class IncidentLoop:
     """Keeps the world's incidents up to date, and has the leader execute them."""
@@ -42,6 +49,7 @@ class IncidentLoop:
         """
         self._service = parts.incidents
         self._incidents = parts.world.incidents
+        self._client = parts.client
         self._clock = parts.clock
         self._look_at = look_at
         self.queue: WorkQueue[str] = WorkQueue(
@@ -56,6 +64,9 @@ class IncidentLoop:
             if self._incidents.put(body):
                 self.queue.add(name, Lane.REVOCATION)
             return
+        known = self._incidents.get(name)
+        if known is None or uid_of(known.body) != uid_of(body):
+            return  # a namesake has come since
         incident = self._incidents.incident(name)
         held = () if incident is None or incident.hold is None else self._service.concerned(name)
         self._incidents.drop(name)
@@ -69,9 +80,32 @@ class IncidentLoop:
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self._work())
+            group.create_task(self._resync())
             group.create_task(
                 self._schedule.run(lambda name: self.queue.add(name, Lane.REVOCATION))
             )
+
+    async def _resync(self) -> None:
+        """Notice what no event told: a watch that was cut off says nothing of what went meanwhile.
+
+        A hold whose object is gone would last for ever otherwise.
+        """
+        while True:
+            before = {name: self._incidents.get(name) for name in self._incidents}
+            there: set[str] = set()
+            try:
+                async with aclosing(self._client.list(AGENT_REVOCATIONS)) as listing:
+                    async for body in listing:
+                        there.add(uid_of(body))
+                        self.seen(body, gone=False)
+            except AgentIdError as error:
+                _log.warning("incidents_not_listed", error=str(error))
+                await self._clock.sleep(_LIST_AGAIN)
+                continue
+            for known in before.values():
+                if known is not None and uid_of(known.body) not in there:
+                    self.seen(known.body, gone=True)
+            await self._clock.sleep(_RESYNC)
 
     async def _work(self) -> None:
         async for name in self.queue:

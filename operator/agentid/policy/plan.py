@@ -56,7 +56,7 @@ class Cause(StrEnum):
     FIRST = "first"
     """The identity has none."""
     EXPIRED = "expired"
-    """The last one ran out before it could be renewed, or is not on record any more."""
+    """The last one ran out unrenewed, was revoked, or is not on record any more."""
     UNCONFIRMED = "unconfirmed"
     """One was made, and whether it was delivered is not known."""
     PREMATURE = "premature"

@@ -18,42 +18,36 @@ later than the ledger lets anybody wait; only then it is over.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-import orjson
 import structlog
 
 from agentid.api.agentrevocation import (
     MAX_HELD,
-    MAX_HITS,
     AgentRevocation,
     HeldIdentity,
-    Hit,
     Phase,
 )
 from agentid.api.conditions import Reason
 from agentid.errors import AgentIdError, ConflictError, NotFoundError, UnavailableError
-from agentid.kube.objects import ObjectKey, metadata_of
-from agentid.kube.resources import AGENT_IDENTITIES, AGENT_REVOCATIONS, Selector
+from agentid.kube.objects import ObjectKey
+from agentid.kube.resources import AGENT_REVOCATIONS
 from agentid.policy import incident_report as report
-from agentid.policy.incident import Bearer, Candidate
+from agentid.services.incident_hits import Lookout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from agentid.api.agentrevocation import AgentRevocationStatus, Selection
+    from agentid.api.agentrevocation import AgentRevocationStatus
     from agentid.api.model import ObjectMeta
     from agentid.clock import Clock
     from agentid.kube.client import Client
-    from agentid.ledger import Entry, Ledger
+    from agentid.ledger import Ledger
     from agentid.policy.incident import Incident
+    from agentid.services.incident_hits import Hits
     from agentid.services.world import World
     from agentid.telemetry.metrics import Metrics
 
@@ -69,13 +63,6 @@ then."""
 CHUNK: Final = 10_000
 """Revocations in one append; the status counts them after each. That many are durable in about a
 second, far within the ten that the ledger lets anybody wait."""
-
-_BREATH: Final = 2000
-"""Certificates looked at before others get a turn: some 10 ms."""
-
-_DOUBT: Final = timedelta(hours=24)
-"""As in `services.gathering`: without a better time, what expired within the longest lifetime of a
-certificate still counts."""
 
 _TRIES: Final = 3
 """To write a status while others write the object; each looks at it anew."""
@@ -95,19 +82,6 @@ class Outcome:
     concerned: tuple[ObjectKey, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """What a look found.
-
-    Attributes:
-        found: For the status.
-        left: What is not revoked yet.
-    """
-
-    found: report.Found
-    left: tuple[Entry, ...]
-
-
 class IncidentService:
     """One pass at a time for each AgentRevocation; `WorkQueue` sees to that."""
 
@@ -124,6 +98,7 @@ class IncidentService:
         self._world = world
         self._client = client
         self._ledger = ledger
+        self._lookout = Lookout(client=client, ledger=ledger)
         self._clock = clock
         self._metrics = metrics
         # When this process first looked, by the monotonic clock: the wall clock may be set back.
@@ -183,7 +158,7 @@ class IncidentService:
 
     async def _dry_run(self, incident: Incident, now: datetime) -> Outcome:
         resource = incident.resource
-        found = (await self._look(incident, now, now)).found
+        found = (await self._lookout.look(incident, now, now)).found
         status = report.after_dry_run(resource, found, now)
         if _cannot_be_held(resource, found):
             status = report.too_many_held(resource, found, now)
@@ -194,7 +169,7 @@ class IncidentService:
     async def _execute(self, incident: Incident, now: datetime) -> Outcome:
         resource, began = incident.resource, incident.resource.status.started_at
         started = began or now
-        hits = await self._look(incident, started, now)
+        hits = await self._lookout.look(incident, started, now)
         if began is None and _cannot_be_held(resource, hits.found):
             await self._write(resource, report.too_many_held(resource, hits.found, now))
             return Outcome()
@@ -217,7 +192,7 @@ class IncidentService:
         concerned = self._concerned(resource, found) if unseen else ()
         return await self._conclude(resource.metadata.name, found, concerned)
 
-    async def _revoke(self, resource: AgentRevocation, hits: _Hits) -> report.Found:
+    async def _revoke(self, resource: AgentRevocation, hits: Hits) -> report.Found:
         """Revoke what is left, and tell in between how far it is."""
         found, reason = hits.found, resource.revocation_reason
         for start in range(0, len(hits.left), CHUNK):
@@ -290,59 +265,6 @@ class IncidentService:
         except AgentIdError as failed:
             _log.warning("incident_status_not_written", incident=name, error=str(failed))
 
-    # Looking
-
-    async def _look(self, incident: Incident, until: datetime, now: datetime) -> _Hits:
-        """Find what is hit: selected, issued until a moment, and not revoked by anybody else."""
-        resource = incident.resource
-        labels = await self._labels(resource.spec.select)
-        certain = min(now, self._ledger.trusted_now() or now - _DOUBT)
-        hits: list[tuple[Entry, tuple[str, ...]]] = []
-        # A copy: what becomes durable meanwhile is for the next look.
-        for number, entry in enumerate(tuple(self._ledger.state.entries())):
-            if number % _BREATH == _BREATH - 1:
-                await asyncio.sleep(0)
-            issued, revoked = entry.issued, entry.revoked
-            # What was made by a clock that was ahead was made before now, whatever it says.
-            if until < issued.issued_at <= now:
-                continue
-            if issued.not_after < certain if revoked is None else revoked.actor != resource.actor:
-                continue
-            if why := incident.sieve.why(_candidate(entry, labels)):
-                hits.append((entry, why))
-        hits.sort(key=_place)
-        serials = incident.sieve.serials
-        known = {entry.serial for entry, _ in hits}
-        found = report.Found(
-            hits=tuple(_hit(entry, why) for entry, why in hits[:MAX_HITS]),
-            matched=len(hits),
-            revoked=sum(entry.revoked is not None for entry, _ in hits),
-            identities=tuple(
-                dict.fromkeys((entry.issued.namespace, entry.issued.name) for entry, _ in hits)
-            ),
-            unknown=sum(
-                serial not in known and self._ledger.state.by_serial(serial) is None
-                for serial in serials
-            ),
-        )
-        return _Hits(found, tuple(entry for entry, _ in hits if entry.revoked is None))
-
-    async def _labels(self, select: Selection) -> dict[tuple[str, str], Mapping[str, str]]:
-        """The labels of the identities that a label selector selects, from the API server itself.
-
-        The cache may be young and not hold them all; and an incident must not miss one.
-        """
-        if select.label_selector is None:
-            return {}
-        found: dict[tuple[str, str], Mapping[str, str]] = {}
-        selector = Selector(labels=select.label_selector.query)
-        listing = self._client.list_metadata(AGENT_IDENTITIES, selector=selector)
-        async with aclosing(listing) as identities:
-            async for body in identities:
-                key, labels = ObjectKey.of(body), metadata_of(body).get("labels")
-                found[key.namespace, key.name] = labels if isinstance(labels, dict) else {}
-        return found
-
     # Writing
 
     async def _write(
@@ -410,42 +332,3 @@ def _held(resource: AgentRevocation, found: report.Found) -> tuple[HeldIdentity,
     before = ((each.namespace, each.name) for each in resource.status.held)
     everyone = dict.fromkeys(chain(before, found.identities))
     return tuple(HeldIdentity(namespace=one, name=other) for one, other in everyone)[:MAX_HELD]
-
-
-def _candidate(entry: Entry, labels: Mapping[tuple[str, str], Mapping[str, str]]) -> Candidate:
-    issued = entry.issued
-    bearer = Bearer(
-        issued.namespace,
-        issued.name,
-        _class_of(issued.grant),
-        issued.issuer,
-        labels.get((issued.namespace, issued.name)),
-    )
-    return Candidate(bearer, issued.serial, issued.issued_at)
-
-
-@lru_cache(maxsize=4096)
-def _class_of(grant: str) -> str | None:
-    """The class in a grant; also of one that a newer release wrote, as far as it can be read."""
-    try:
-        body = orjson.loads(grant)
-    except orjson.JSONDecodeError:
-        return None
-    name = body.get("class") if isinstance(body, dict) else None
-    return name if isinstance(name, str) else None
-
-
-def _place(hit: tuple[Entry, Sequence[str]]) -> tuple[object, ...]:
-    issued = hit[0].issued
-    return issued.namespace, issued.name, issued.issued_at, issued.serial
-
-
-def _hit(entry: Entry, why: Sequence[str]) -> Hit:
-    issued = entry.issued
-    return Hit(
-        namespace=issued.namespace,
-        name=issued.name,
-        serial=str(issued.serial),
-        spiffe_id=issued.spiffe_id,
-        why=", ".join(why),
-    )
