@@ -344,6 +344,14 @@ def test_a_hold_goes_by_the_identity_as_it_is(field: str) -> None:
     assert not incident(selects={field: OTHER[field]}).concerns(READER)
 
 
+@given(_selections(), _bearers)
+def test_a_name_rules_out_only_whom_nothing_selects(fields: dict[str, Any], who: Bearer) -> None:
+    """Asking by the name first leaves nobody out."""
+    if fields:
+        asked = incident(selects=fields, held=(("a", "b"),))
+        assert asked.may_concern(who.namespace, who.name) or not asked.concerns(who)
+
+
 @pytest.mark.parametrize("field", sorted(OF_CERTIFICATES))
 def test_a_hold_by_certificate_goes_by_the_list_that_is_kept(field: str) -> None:
     """An identity does not show which serials it had; those that were hit stand in the status."""

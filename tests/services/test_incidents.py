@@ -281,6 +281,23 @@ async def test_what_was_on_its_way_to_the_ledger_is_hit(cluster: Open) -> None:
         assert (status(c).matched, status(c).revoked) == (2, 2)
 
 
+async def test_what_was_counted_stays_counted(cluster: Open) -> None:
+    """Records leave the ledger as their certificates expire; the figures of an incident stay."""
+    async with cluster() as c:
+        await c.ledger.append(issued(1, lifetime=timedelta(seconds=5)), issued(2, "writer"))
+        put(c)
+        of = service(c)
+        await of.reconcile("leak")
+        assert c.ledger.state.expire(NOON + timedelta(seconds=6)) == 1
+        await c.clock.run_for(SETTLE.total_seconds())
+        await to_the_end(c, of)
+        found = status(c)
+        assert (found.matched, found.revoked, found.identities) == (2, 2, 2)
+        assert [each.serial for each in found.hits] == ["01", "02"]
+        assert (found.more, found.progress) == (0, 100)
+        assert message(found) == "2 certificates of 2 identities revoked"
+
+
 async def test_a_clock_that_was_ahead_shields_nothing(cluster: Open) -> None:
     """A certificate that seems to come from the future was made before now."""
     async with cluster() as c:
@@ -347,7 +364,7 @@ async def test_a_ledger_that_is_away_is_told_and_tried_again(cluster: Open) -> N
             (READY, ConditionStatus.FALSE, Reason.LEDGER_UNAVAILABLE),
             (RECONCILING, ConditionStatus.TRUE, Reason.LEDGER_UNAVAILABLE),
         ]
-        assert message(found) == "0 of 1 certificate are revoked; retries: ledger: away"
+        assert message(found) == "0 of 1 certificates are revoked; retries: ledger: away"
         await to_the_end(c)
         assert revoked(c) == {1: ACTOR}
         assert status(c).phase is Phase.EXECUTED
@@ -497,6 +514,25 @@ async def test_deleted_before_it_started_it_does_nothing(cluster: Open) -> None:
         assert await to_the_end(c) == [Outcome()]
         assert "leak" not in list(c.world.incidents)
         assert revoked(c) == {}
+
+
+async def test_a_namesake_that_comes_amid_it_is_left_alone(cluster: Open) -> None:
+    """The records name the object that was executed, and the other one is not told of it."""
+    async with cluster() as c:
+        await c.ledger.append(issued(1))
+        put(c)
+
+        async def append(*each: Record) -> None:
+            await c.ledger.append(*each)
+            c.server.remove(PATH)
+            namesake = {"name": "leak", "uid": "another", "generation": 1}
+            spec = {"reason": "superseded", "select": FINANCE}
+            c.world.incidents.put(c.server.put(PATH, {"metadata": namesake, "spec": spec}))
+
+        of = service(replace(c, ledger=_Reading(c.ledger, append)))  # type: ignore[arg-type]
+        assert await of.reconcile("leak") == Outcome(concerned=(ObjectKey("finance", "reader"),))
+        assert revoked(c) == {1: ACTOR}
+        assert status(c).phase is None
 
 
 async def test_an_older_version_is_no_news(cluster: Open) -> None:

@@ -105,6 +105,12 @@ class Sieve:
         """The serial numbers that it names."""
         return self._serials
 
+    def admits(self, namespace: str, name: str) -> bool:
+        """Whether an identity of this name may be selected, as far as the name tells."""
+        return (not self._namespaces or namespace in self._namespaces) and (
+            not self._identities or (namespace, name) in self._identities
+        )
+
     def why_identity(self, bearer: Bearer) -> tuple[str, ...]:
         """Tell by which fields an identity is selected.
 
@@ -187,6 +193,12 @@ class Incident:
             spec.explanation or "",
             spec.contact or "",
         )
+
+    def may_concern(self, namespace: str, name: str) -> bool:
+        """Whether `concerns` may say yes, by the name alone, which costs less to ask."""
+        if self.resource.spec.select.by_certificate:
+            return (namespace, name) in self._held
+        return self.sieve.admits(namespace, name)
 
     def concerns(self, bearer: Bearer) -> bool:
         """Whether an identity is one that a hold would hold.

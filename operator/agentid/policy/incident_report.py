@@ -64,9 +64,9 @@ class Found:
 
 def after_dry_run(resource: AgentRevocation, found: Found, now: datetime) -> AgentRevocationStatus:
     """The status of an incident that is not meant yet: what it would hit."""
-    held = " and hold them" if resource.spec.hold else ""
+    whose = _of(len(found.identities)) + (" and hold them" if resource.spec.hold else "")
     message = (
-        f"A dry run: would revoke {_certificates(found.matched)} of {_of(found.identities)}{held}"
+        f"A dry run: would revoke {_certificates(found.matched)} of {whose}"
         f"{_on_no_record(found)}; nothing is revoked. Set spec.dryRun to false to execute it"
     )
     return _status(
@@ -122,11 +122,12 @@ def under_way(
         now: The time of a transition.
     """
     old = resource.status
-    message = f"{found.revoked} of {_certificates(found.matched)} are revoked"
-    if found.revoked >= found.matched:
+    matched, revoked, identities = _counts(old, found)
+    message = f"{revoked} of {matched} certificates are revoked"
+    if revoked >= matched:
         message = (
-            f"{_certificates(found.matched)} of {_of(found.identities)} revoked; looks once more "
-            "for those that were being issued as it began"
+            f"{_certificates(matched)} of {_of(identities)} revoked; looks once more for those "
+            "that were being issued as it began"
         )
     return _status(
         resource,
@@ -147,10 +148,8 @@ def when_executed(resource: AgentRevocation, found: Found, now: datetime) -> Age
     hold = ""
     if resource.spec.hold:
         hold = "; the identities that it selects are held until spec.release is true"
-    message = (
-        f"{_certificates(found.matched)} of {_of(found.identities)} revoked"
-        f"{_on_no_record(found)}{hold}"
-    )
+    matched, _, identities = _counts(resource.status, found)
+    message = f"{_certificates(matched)} of {_of(identities)} revoked{_on_no_record(found)}{hold}"
     return _status(
         resource,
         found,
@@ -182,7 +181,7 @@ def after_failure(
     resource: AgentRevocation, found: Found, reason: Reason, message: str, now: datetime
 ) -> AgentRevocationStatus:
     """The status of an incident that goes on as soon as it can."""
-    whole = f"{found.revoked} of {_certificates(found.matched)} are revoked; retries: {message}"
+    whole = f"{found.revoked} of {found.matched} certificates are revoked; retries: {message}"
     wanted = (
         Wanted(_READY, _FALSE, reason, whole),
         Wanted(_RECONCILING, _TRUE, reason, whole),
@@ -228,11 +227,7 @@ def _status(
     held: tuple[HeldIdentity, ...] = (),
 ) -> AgentRevocationStatus:
     executes, old = started_at is not None, resource.status
-    matched, revoked, identities = found.matched, found.revoked, len(found.identities)
-    if old.started_at is not None:
-        # Records leave the ledger when they expire; what was counted stays counted.
-        revoked = max(revoked, old.revoked or 0)
-        matched, identities = max(matched, revoked), max(identities, old.identities or 0)
+    matched, revoked, identities = _counts(old, found)
     hits = found.hits if len(found.hits) >= len(old.hits) or not executes else old.hits
     return AgentRevocationStatus(
         observed_generation=resource.metadata.generation,
@@ -248,6 +243,17 @@ def _status(
         more=max(matched - len(hits), 0),
         held=held,
     )
+
+
+def _counts(old: AgentRevocationStatus, found: Found) -> tuple[int, int, int]:
+    """Certificates hit, those revoked, and identities; what was counted once stays counted.
+
+    Records leave the ledger when their certificates expire.
+    """
+    if old.started_at is None:
+        return found.matched, found.revoked, len(found.identities)
+    revoked = max(found.revoked, old.revoked or 0)
+    return max(found.matched, revoked), revoked, max(len(found.identities), old.identities or 0)
 
 
 def _conditions(
@@ -269,8 +275,8 @@ def _certificates(count: int) -> str:
     return "1 certificate" if count == 1 else f"{count} certificates"
 
 
-def _of(identities: Sequence[object]) -> str:
-    return "1 identity" if len(identities) == 1 else f"{len(identities)} identities"
+def _of(identities: int) -> str:
+    return "1 identity" if identities == 1 else f"{identities} identities"
 
 
 def _on_no_record(found: Found) -> str:

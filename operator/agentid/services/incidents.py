@@ -129,7 +129,8 @@ class IncidentService:
         return tuple(
             key
             for key in self._world.identities
-            if (body := self._world.identities.get(key)) is not None
+            if incident.may_concern(key.namespace, key.name)
+            and (body := self._world.identities.get(key)) is not None
             and incident.concerns(self._world.bearer_of(body))
         )
 
@@ -190,34 +191,33 @@ class IncidentService:
         unseen = bool(hits.left) or resource.status.progress != 100  # noqa: PLR2004 - percent
         found = await self._revoke(resource, hits)
         concerned = self._concerned(resource, found) if unseen else ()
-        return await self._conclude(resource.metadata.name, found, concerned)
+        return await self._conclude(resource, found, concerned)
 
     async def _revoke(self, resource: AgentRevocation, hits: Hits) -> report.Found:
         """Revoke what is left, and tell in between how far it is."""
         found, reason = hits.found, resource.revocation_reason
         for start in range(0, len(hits.left), CHUNK):
             if start:
-                await self._tell_progress(resource.metadata.name, found)
+                await self._tell_progress(resource, found)
             part = hits.left[start : start + CHUNK]
             at = self._clock.now()
             records = [entry.revocation(reason, at=at, actor=resource.actor) for entry in part]
             try:
                 await self._ledger.append(*records)
             except UnavailableError as error:
-                await self._tell_failure(resource.metadata.name, found, error)
+                await self._tell_failure(resource, found, error)
                 raise
             self._metrics.revocations.labels(reason.value).inc(len(records))
             found = replace(found, revoked=found.revoked + len(records))
         return found
 
     async def _conclude(
-        self, name: str, found: report.Found, concerned: tuple[ObjectKey, ...]
+        self, began: AgentRevocation, found: report.Found, concerned: tuple[ObjectKey, ...]
     ) -> Outcome:
         """Tell that everything found is revoked, and whether that is all."""
-        incident, now = self._world.incidents.incident(name), self._clock.now()
-        if incident is None:  # deleted meanwhile; what is revoked is revoked
+        resource, now = self._current(began), self._clock.now()
+        if resource is None:  # deleted meanwhile; what is revoked is revoked
             return Outcome(concerned=concerned)
-        resource = incident.resource
         settled = self._settles_in(resource.metadata.uid)
         if settled > timedelta(0):
             await self._write(resource, report.under_way(resource, found, None, None, now))
@@ -225,7 +225,7 @@ class IncidentService:
         await self._write(resource, report.when_executed(resource, found, now))
         self._began.pop(resource.metadata.uid, None)
         _log.warning(
-            "incident_executed", incident=name, uid=resource.metadata.uid,
+            "incident_executed", incident=resource.metadata.name, uid=resource.metadata.uid,
             revoked=found.revoked, identities=len(found.identities),
         )  # fmt: skip
         return Outcome(timedelta(0) if resource.spec.release else None, concerned)
@@ -246,23 +246,23 @@ class IncidentService:
         hit = (ObjectKey(*key) for key in found.identities)
         return tuple(dict.fromkeys(chain(hit, self.concerned(resource.metadata.name))))
 
-    async def _tell_progress(self, name: str, found: report.Found) -> None:
-        incident = self._world.incidents.incident(name)
-        if incident is not None:
-            resource = incident.resource
+    async def _tell_progress(self, began: AgentRevocation, found: report.Found) -> None:
+        if (resource := self._current(began)) is not None:
             status = report.under_way(resource, found, None, None, self._clock.now())
             await self._write(resource, status)
 
-    async def _tell_failure(self, name: str, found: report.Found, error: UnavailableError) -> None:
+    async def _tell_failure(
+        self, began: AgentRevocation, found: report.Found, error: UnavailableError
+    ) -> None:
         """Write into the status that the ledger is away; best effort, the pass has failed."""
-        incident, now = self._world.incidents.incident(name), self._clock.now()
-        if incident is None:
+        if (resource := self._current(began)) is None:
             return
-        reason, resource = Reason.LEDGER_UNAVAILABLE, incident.resource
+        reason, now = Reason.LEDGER_UNAVAILABLE, self._clock.now()
         try:
             status = report.after_failure(resource, found, reason, str(error), now)
             await self._write(resource, status)
         except AgentIdError as failed:
+            name = resource.metadata.name
             _log.warning("incident_status_not_written", incident=name, error=str(failed))
 
     # Writing
@@ -271,10 +271,15 @@ class IncidentService:
         self, resource: AgentRevocation, status: AgentRevocationStatus
     ) -> AgentRevocation | None:
         """Replace the status, and return the object as it is then; None if it is gone."""
-        name = resource.metadata.name
         await self._store(resource.metadata, resource.status, status)
-        incident = self._world.incidents.incident(name)
-        return None if incident is None else incident.resource
+        return self._current(resource)
+
+    def _current(self, known: AgentRevocation) -> AgentRevocation | None:
+        """The object as it is now, None if it is gone or another one has its name."""
+        incident = self._world.incidents.incident(known.metadata.name)
+        if incident is None or incident.resource.metadata.uid != known.metadata.uid:
+            return None
+        return incident.resource
 
     async def _store(
         self, metadata: ObjectMeta, old: AgentRevocationStatus, status: AgentRevocationStatus
