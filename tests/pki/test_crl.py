@@ -644,6 +644,20 @@ def test_an_altered_list_is_refused(ca: ThrowawayCA) -> None:
         read_crl(asn1.encode_der(signed))
 
 
+def test_every_octet_of_a_list_is_protected(ca: ThrowawayCA) -> None:
+    """No bit of a list can be altered without the reader or the signature noticing.
+
+    The signature ends with a zero bit, which could be left out of its count of bits.
+    """
+    made = (make(ca, entries(1), number=number) for number in range(64))
+    good = next(each for each in made if each[-1] % 2 == 0)
+    for at in range(len(good)):
+        for bit in range(8):
+            altered = good[:at] + bytes((good[at] ^ 1 << bit,)) + good[at + 1 :]
+            with pytest.raises(InputError):
+                verify_crl(read_crl(altered), ca.authority.certificate)
+
+
 def test_a_list_of_another_key_is_refused(ca: ThrowawayCA) -> None:
     """The same name with another key is another authority."""
     name = ca.intermediate.certificate.subject
