@@ -89,15 +89,16 @@ def _lint(entry: CrlEntry, der: bytes) -> None:
     """Take the entry apart again, by declared types, and ask that it says what was ordered."""
     found = schema.decode(RevokedCertificate, der, what="CRL entry")
     date = found.revocation_date
-    extensions = [asn1.encode_der(each) for each in found.extensions or ()]
-    wanted = (
-        [] if entry.reason is RevocationReason.UNSPECIFIED else [_REASON_EXTENSIONS[entry.reason]]
-    )
+    extension = _REASON_EXTENSIONS[entry.reason]
+    is_bare = entry.reason is RevocationReason.UNSPECIFIED
+    extensions = found.extensions or []
     if (
         found.serial_number != entry.serial.value
         or date.as_datetime() != entry.revoked_at
         or isinstance(date, asn1.UTCTime) != (entry.revoked_at.year < _UTC_TIME_ENDS)
-        or extensions != wanted
+        or (found.extensions is None) != is_bare
+        or any(asn1.encode_der(each) != extension for each in extensions)
+        or len(extensions) > 1
     ):
         msg = f"the CRL entry of {entry.serial} fails the lint: it reads {der.hex()}"
         raise InternalError(msg)
