@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 SYSTEM = "agentid-system"
+SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "incident.yaml"
 
 EVERYWHERE = {
     ("agentclasses.agentid.dev", "get list watch"),
@@ -131,6 +133,7 @@ def test_a_security_officer_revokes_and_reads(installed: Cluster) -> None:
     for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
         officer.may("auth", "can-i", verb, "agentrevocations.agentid.dev")
     officer.may("auth", "can-i", "list", "agentidentities.agentid.dev", "-A")
+    officer.may("create", "--dry-run=server", "-f", str(SAMPLE))
     for *what, where in (
         ("update", "agentidentities.agentid.dev", "default"),
         ("create", "agentidentities.agentid.dev", "default"),

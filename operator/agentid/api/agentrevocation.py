@@ -12,7 +12,7 @@ from agentid.api.fields import Generation, Items, Number, Prose, Text, Timestamp
 from agentid.api.labels import LabelSelector
 from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.moment import Moment
-from agentid.api.names import Hex, NamespaceName, Purpose, ResourceName, Shown, Sponsor
+from agentid.api.names import Contact, Hex, NamespaceName, Purpose, ResourceName, Shown
 from agentid.api.rules import Rule, Transition
 from agentid.identity import RevocationReason, SerialNumber
 
@@ -201,7 +201,7 @@ class AgentRevocationSpec(Model):
     explanation: Purpose | None = None
     """What happened, for people, in one line of at most 1024 characters. Owners of identities that
     are held read it."""
-    contact: Sponsor | None = None
+    contact: Contact | None = None
     """Whom to ask: an e-mail address or a URI in visible ASCII, at most 253 characters. Owners of
     identities that are held read it."""
     dry_run: Annotated[

@@ -15,6 +15,7 @@ from agentid.errors import InputError
 __all__ = [
     "ClockTime",
     "ComplianceTag",
+    "Contact",
     "DayEnd",
     "Hex",
     "NamespaceName",
@@ -124,14 +125,29 @@ ComplianceTag = Annotated[
     ),
 ]
 
+# RFC 5322 §3.2.3 dot-atom before the @, a host name behind it; or scheme and visible ASCII.
+_ADDRESS: Final = (
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+    r"|[a-z][a-z0-9+.-]*:[!-~]+"
+)
+_NO_ADDRESS: Final = "is neither an e-mail address nor a URI in visible ASCII characters"
+
+Contact = Annotated[
+    str,
+    Text(
+        _ADDRESS,
+        253,
+        _NO_ADDRESS,
+        "name whom to ask, such as team@example.com or https://example.com/teams/7",
+    ),
+]
+
 Sponsor = Annotated[
     str,
     Text(
-        # RFC 5322 §3.2.3 dot-atom before the @, a host name behind it; or scheme and visible ASCII.
-        r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
-        r"|[a-z][a-z0-9+.-]*:[!-~]+",
+        _ADDRESS,
         253,
-        "is neither an e-mail address nor a URI in visible ASCII characters",
+        _NO_ADDRESS,
         "name who answers for the agent, such as team@example.com or https://example.com/teams/7",
     ),
 ]
