@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import socket
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,7 @@ class Ports:
 
     Attributes:
         http: The port of HTTP.
-        https: The port of HTTPS, once there is one.
+        https: The port of HTTPS, once it is served.
     """
 
     http: int
@@ -49,65 +50,80 @@ class Ports:
 
 @asynccontextmanager
 async def serve_ports(responder: Responder) -> AsyncIterator[Ports]:
-    """Serve while the context is open; at its end feeds end, and requests in work are answered."""
-    settings = responder.settings
-    loop = asyncio.get_running_loop()
-    https: asyncio.Future[int] = loop.create_future()
-    refused = responder.metrics.refused
+    """Serve while the context is open; at its end feeds end, and requests in work are answered.
 
-    def count(limit: str) -> None:
-        refused.labels(limit).inc()
-
-    plain = BoundedServer(responder.plain_guard, settings.limits, count)
-    secure = BoundedServer(responder.secure_guard, settings.limits, count)
+    Raises:
+        InputError: The port of HTTP cannot be taken. If it is that of HTTPS, `Ports.https` raises.
+    """
+    settings, refused = responder.settings, responder.metrics.refused
+    plain, secure = (
+        BoundedServer(guard, settings.limits, lambda limit: refused.labels(limit).inc())
+        for guard in (responder.plain_guard, responder.secure_guard)
+    )
     responder.connections = lambda: {
         "http": plain.open_connections,
         "https": secure.open_connections,
     }
-    servers: list[asyncio.AbstractServer] = []
+    opened = ExitStack()
+    with opened:
+        http = await _listen(opened, plain, settings.host, settings.http_port)
+        _log.info("http_serving", port=http)
+        https = asyncio.ensure_future(_listen_secure(opened, secure, responder))
+        watching = [asyncio.create_task(server.watch()) for server in (plain, secure)]
+        try:
+            yield Ports(http, https)
+        finally:
+            https.cancel()
+            await asyncio.gather(https, return_exceptions=True)
+            opened.close()
+            responder.stop_feeds()
+            drain = settings.periods.drain.total_seconds()
+            for server in (plain, secure):
+                server.pre_shutdown()
+            await asyncio.gather(plain.shutdown(drain), secure.shutdown(drain))
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
 
-    async def listen(server: BoundedServer, port: int, context: ssl.SSLContext | None) -> int:
-        listening = await loop.create_server(
-            server,
-            settings.host,
-            port,
-            ssl=context,
-            ssl_handshake_timeout=None if context is None else _HANDSHAKE,
-            backlog=_BACKLOG,
-            reuse_address=True,
-        )
-        servers.append(listening)
-        taken: int = listening.sockets[0].getsockname()[1]
-        return taken
 
-    async def listen_secure() -> None:
-        tls = responder.publications.tls
-        await tls.ready.wait()
-        port = await listen(secure, settings.https_port, tls.context)
-        _log.info("https_serving", port=port)
-        https.set_result(port)
+async def _listen_secure(opened: ExitStack, server: BoundedServer, responder: Responder) -> int:
+    tls, settings = responder.publications.tls, responder.settings
+    await tls.ready.wait()
+    port = await _listen(opened, server, settings.host, settings.https_port, tls.context)
+    _log.info("https_serving", port=port)
+    return port
 
-    http = await listen(plain, settings.http_port, None)
-    _log.info("http_serving", port=http)
-    tasks = [
-        asyncio.create_task(listen_secure(), name="https"),
-        asyncio.create_task(plain.watch(), name="http-watch"),
-        asyncio.create_task(secure.watch(), name="https-watch"),
-    ]
+
+async def _listen(
+    opened: ExitStack,
+    server: BoundedServer,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None = None,
+) -> int:
+    """Take a port and serve on it until the stack is closed."""
+    six = ":" in host
     try:
-        yield Ports(http, https)
-    finally:
-        for listening in servers:
-            listening.close()
-        responder.stop_feeds()
-        drain = settings.periods.drain.total_seconds()
-        for server in (plain, secure):
-            server.pre_shutdown()
-        await asyncio.gather(plain.shutdown(drain), secure.shutdown(drain))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        https.cancel()
+        taken = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if six else socket.AF_INET,
+            backlog=_BACKLOG,
+            dualstack_ipv6=six and socket.has_dualstack_ipv6(),
+        )
+    except OSError as error:
+        msg = f"port {port} of {host} cannot be taken ({error.strerror}); choose another one"
+        raise InputError(msg) from error
+    opened.enter_context(taken)
+    listening = await asyncio.get_running_loop().create_server(
+        server,
+        sock=taken,
+        ssl=context,
+        ssl_handshake_timeout=None if context is None else _HANDSHAKE,
+        backlog=_BACKLOG,
+    )
+    number: int = taken.getsockname()[1]
+    opened.callback(listening.close)
+    return number
 
 
 async def watch_files(responder: Responder, files: TlsFiles) -> None:

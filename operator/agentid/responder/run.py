@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from agentid.clock import Clock
     from agentid.errors import AgentIdError
+    from agentid.responder.listeners import Ports
     from agentid.responder.settings import Settings
 
 __all__ = ["run_responder"]
@@ -74,10 +75,14 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
         render = responder.metrics.render
         async with (
             serve_probes(host, port, responder, render, responder.remarks) as probes,
-            serve_ports(responder),
+            serve_ports(responder) as ports,
         ):
             _log.info("responder_started", namespace=namespace, probes=probes)
-            work = [watches.run(), _follow(ledger, responder), _keep_house(responder)]
+            work = [
+                watches.run(),
+                _follow(ledger, responder),
+                _keep_house(responder, ports),
+            ]
             if settings.tls is not None:
                 work.append(watch_files(responder, settings.tls))
             try:
@@ -94,7 +99,7 @@ async def _follow(ledger: LedgerView, responder: Responder) -> None:
     await ledger.join()
 
 
-async def _keep_house(responder: Responder) -> None:
+async def _keep_house(responder: Responder, ports: Ports) -> None:
     watch = LoopWatch(responder.clock)
     measuring = asyncio.create_task(watch.run(), name="loop-watch")
     tick = 0
@@ -102,6 +107,8 @@ async def _keep_house(responder: Responder) -> None:
         while True:
             await responder.clock.sleep(1.0)
             responder.loop_lag = watch.lag
+            if ports.https.done():
+                ports.https.result()
             tick += 1
             if tick % _TIDY == 0:
                 responder.tidy()
