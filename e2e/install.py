@@ -22,10 +22,22 @@ if TYPE_CHECKING:
 
     from e2e.providers import Cluster
 
-__all__ = ["NAMESPACE", "SERVICE_ACCOUNT", "Operator", "install", "operator_environment", "samples"]
+__all__ = [
+    "NAMESPACE",
+    "RESPONDER_ACCOUNT",
+    "SERVICE_ACCOUNT",
+    "Operator",
+    "install",
+    "operator",
+    "operator_environment",
+    "responder",
+    "samples",
+    "start_operator",
+]
 
 NAMESPACE: Final = "agentid-system"
 SERVICE_ACCOUNT: Final = "agentid-controller"
+RESPONDER_ACCOUNT: Final = "agentid-responder"
 
 _ROOT: Final = Path(__file__).parent.parent
 _TOKEN_LIFE: Final = "24h"  # noqa: S105 - a duration
@@ -85,20 +97,26 @@ def _until_policies_hold(cluster: Cluster) -> None:
     raise E2EError(msg)
 
 
-def operator_environment(cluster: Cluster) -> dict[str, str]:
-    """The environment of a pod that runs as the controller's ServiceAccount, made outside of one.
+def operator_environment(
+    cluster: Cluster, service_account: str = SERVICE_ACCOUNT
+) -> dict[str, str]:
+    """The environment of a pod that runs as a ServiceAccount of ours, made outside of one.
 
     It has a token of that ServiceAccount, the cluster's CA and the API server's address, and no
     admin's rights.
+
+    Args:
+        cluster: Where agentid is installed.
+        service_account: In agentid's namespace; the controller's unless told otherwise.
     """
-    directory = cluster.directory / "operator" / "serviceaccount"
+    directory = cluster.directory / "operator" / service_account / "serviceaccount"
     directory.mkdir(parents=True, exist_ok=True)
     view = json.loads(
         cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json").stdout
     )
     server = view["clusters"][0]["cluster"]
     token = cluster.kubectl(
-        "create", "token", SERVICE_ACCOUNT, "--namespace", NAMESPACE, f"--duration={_TOKEN_LIFE}"
+        "create", "token", service_account, "--namespace", NAMESPACE, f"--duration={_TOKEN_LIFE}"
     ).stdout
     ca = base64.b64decode(server["certificate-authority-data"]).decode()
     for name, content in (("token", token), ("ca.crt", ca), ("namespace", NAMESPACE)):
@@ -175,6 +193,34 @@ def start_operator(
             start_new_session=True,
         )  # fmt: skip
     return Operator(process, log, port)
+
+
+@contextlib.contextmanager
+def responder(cluster: Cluster, name: str = "responder", *options: str) -> Iterator[Operator]:
+    """Run a responder while the context is open, as its own ServiceAccount.
+
+    Its log tells the ports that it took.
+
+    Args:
+        cluster: Where agentid is installed.
+        name: Of its log file.
+        options: Of `agentid responder`, on top of addresses and ports.
+    """
+    variables = operator_environment(cluster, RESPONDER_ACCOUNT)
+    command = [sys.executable, "-m", "agentid", "responder", "--host", "127.0.0.1"]
+    command += ["--http-port", "0", "--https-port", "0"]
+    command += ["--probe-host", "127.0.0.1", "--probe-port", "0", *options]
+    log = cluster.directory / "operator" / f"{name}.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+    started = Operator(process, log, 0)
+    try:
+        yield started
+    finally:
+        started.stop()
 
 
 def openssl() -> str:
