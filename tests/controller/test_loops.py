@@ -249,6 +249,24 @@ def test_an_issuer_has_its_classes_looked_at_after_it(run: Callable[..., None]) 
     run(test)
 
 
+@pytest.mark.parametrize("name", ["rotate-requested", "rotate-root-requested"])
+def test_a_rotation_that_is_asked_for_begins_at_once(run: Callable[..., None], name: str) -> None:
+    """Its annotation is no new generation; nobody waits for the next look, and no class is told."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.class_seen(small(agent_class("batch")), gone=False)
+        loops.issuer_seen(small(issuer()), gone=False)
+        await drained(loops)
+        asked = small(issuer())
+        asked["metadata"]["annotations"] = {f"agentid.dev/{name}": "2026-11-01T12:00:00Z"}
+        loops.issuer_seen(asked, gone=False)
+        assert await drained(loops) == [ObjectKey("AgentIssuer", "test")]
+        loops.issuer_seen(asked, gone=False)
+        assert await drained(loops) == []
+
+    run(test)
+
+
 def test_identities_follow_their_issuer_at_once(run: Callable[..., None]) -> None:
     """Somebody waits for it, so they come before what happens in the background."""
 

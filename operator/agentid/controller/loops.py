@@ -21,7 +21,11 @@ import structlog
 
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
-from agentid.constants import ANNOTATION_RENEW_REQUESTED
+from agentid.constants import (
+    ANNOTATION_RENEW_REQUESTED,
+    ANNOTATION_ROTATE_REQUESTED,
+    ANNOTATION_ROTATE_ROOT_REQUESTED,
+)
 from agentid.controller.incidents import IncidentLoop
 from agentid.errors import AgentIdError, UnavailableError
 from agentid.kube.objects import ObjectKey, metadata_of, uid_of
@@ -127,7 +131,10 @@ class Loops:
             self._world.issuers.pop(name, None)
         else:
             self._world.issuers[name] = Parsed.of(AgentIssuer.parse, body)
-        if before is None or gone or not _same_generation(before.body, body):
+        if before is not None and not gone and _same_generation(before.body, body):
+            if _asked(before.body) != _asked(body):
+                self._catalogue.add(ObjectKey(_ISSUER, name))
+        else:
             self._catalogue.add(ObjectKey(_ISSUER, name))
             for each in self._world.classes_of(name):
                 self._catalogue.add(ObjectKey(_CLASS, each))
@@ -367,6 +374,15 @@ def _lane(body: Mapping[str, object]) -> Lane:
     annotations = metadata.get("annotations")
     asked = isinstance(annotations, dict) and ANNOTATION_RENEW_REQUESTED in annotations
     return Lane.CHANGE if asked else Lane.BACKGROUND
+
+
+def _asked(body: Mapping[str, object]) -> tuple[object, ...]:
+    """The rotations that were asked for: annotations, which are no new generation."""
+    annotations = metadata_of(body).get("annotations")
+    if not isinstance(annotations, dict):
+        return None, None
+    names = ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
+    return tuple(annotations.get(name) for name in names)
 
 
 def _same_generation(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
