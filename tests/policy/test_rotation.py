@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentid.identity import SerialNumber, Validity
 from agentid.policy.authorities import (
     Authorities,
+    Delivered,
     DropRoot,
     IssuingAuthority,
     Promote,
@@ -23,6 +24,7 @@ from agentid.policy.authorities import (
     StageGiven,
     StageIssuing,
     StageRoot,
+    delivered,
     dropped,
     promoted,
     removed,
@@ -53,9 +55,17 @@ NEVER: Facts = Facts({}, None, frozenset())
 WISH = Wish(intermediate_lifetime=90 * DAY, propagation_time=15 * MINUTE)
 
 
-def root(name: str, *, since: int = 1, at: datetime = NOW, key: bool = True) -> Root:
+def root(
+    name: str,
+    *,
+    since: int = 1,
+    at: datetime = NOW,
+    key: bool = True,
+    delivered_at: datetime | None = None,
+) -> Root:
     """A root of ten years."""
-    return Root(name, f"fp-{name}", Validity.of(at, 3650 * DAY, MINUTE), since, at, key)
+    validity = Validity.of(at, 3650 * DAY, MINUTE)
+    return Root(name, f"fp-{name}", validity, since, at, key, (), delivered_at)
 
 
 def issuing(
@@ -80,15 +90,16 @@ def issuing(
     )
 
 
-CALM = Authorities((root("r1"),), (issuing("i1"),), 1)
+CALM = Authorities((root("r1", delivered_at=NOW),), (issuing("i1"),), 1)
 STAGED = replace(CALM, issuing=(issuing("i2", Stage.STAGED), issuing("i1")))
 NEW_ROOT = Authorities(
     (root("r2", since=2), root("r1", at=NOW - 365 * DAY)),
     (issuing("i2", Stage.STAGED, below="r2"), issuing("i1", at=NOW - DAY)),
     2,
 )
+EVERYWHERE = delivered(NEW_ROOT, Delivered("r2"), NOW + 5 * MINUTE)
 PROMOTED = replace(
-    NEW_ROOT,
+    EVERYWHERE,
     issuing=(
         issuing("i2", below="r2"),
         issuing("i1", Stage.RETIRED, at=NOW - DAY, since=NOW),
@@ -176,14 +187,40 @@ ROWS = [
     ),
     # Staged
     pytest.param(STAGED, WISH, NEVER, NOW, None, id="its-crls-are-not-served-yet"),
-    pytest.param(STAGED, WISH, SERVED, NOW, Promote("i2"), id="same-root-and-served"),
-    pytest.param(NEW_ROOT, WISH, SERVED, NOW + 15 * MINUTE - SECOND, None, id="propagates-yet"),
-    pytest.param(NEW_ROOT, WISH, SERVED, NOW + 15 * MINUTE, Promote("i2"), id="propagated"),
+    pytest.param(
+        STAGED, WISH, SERVED, NOW + 15 * MINUTE - SECOND, None, id="its-crls-are-fetched-yet"
+    ),
+    pytest.param(STAGED, WISH, SERVED, NOW + 15 * MINUTE, Promote("i2"), id="its-crls-are-there"),
+    pytest.param(STAGED, distrusting("i1"), SERVED, NOW, Promote("i2"), id="no-time-to-lose"),
+    pytest.param(
+        NEW_ROOT, WISH, served(2), NOW + SECOND, Delivered("r2"), id="it-is-beside-every-leaf"
+    ),
+    pytest.param(NEW_ROOT, WISH, SERVED, LATER, Delivered("r2"), id="there-is-no-leaf"),
+    pytest.param(EVERYWHERE, WISH, SERVED, NOW + 20 * MINUTE - SECOND, None, id="is-read-yet"),
+    pytest.param(
+        EVERYWHERE, WISH, SERVED, NOW + 20 * MINUTE, Promote("i2"), id="everybody-has-read-it"
+    ),
     pytest.param(
         NEW_ROOT, WISH, served(1, i1=LIVE), LATER, None, id="a-leaf-was-delivered-without-the-root"
     ),
     pytest.param(
-        NEW_ROOT, WISH, served(2, i1=LIVE), LATER, Promote("i2"), id="every-leaf-has-the-root"
+        EVERYWHERE, WISH, served(1, i1=LIVE), LATER, None, id="one-more-came-without-the-root"
+    ),
+    pytest.param(
+        NEW_ROOT,
+        distrusting("r1"),
+        served(1, i1=LIVE),
+        NOW + DISTRUST_PATIENCE - SECOND,
+        None,
+        id="a-distrusted-root-waits-for-leaves",
+    ),
+    pytest.param(
+        NEW_ROOT,
+        distrusting("r1"),
+        served(1, i1=LIVE),
+        NOW + DISTRUST_PATIENCE,
+        Promote("i2"),
+        id="and-not-for-those-that-never-come",
     ),
     pytest.param(
         NEW_ROOT,
@@ -339,8 +376,16 @@ def test_the_next_step(
             WISH,
             SERVED,
             NOW,
-            "the root r2 stands in the bundles for 15m first, until 2026-11-01T12:15:00Z",
+            "the root r2 stands beside every certificate for 15m first, until 2026-11-01T12:15:00Z",
             id="propagation",
+        ),
+        pytest.param(
+            STAGED,
+            WISH,
+            SERVED,
+            NOW,
+            "the CRLs of i2 are served for 15m first, until 2026-11-01T12:15:00Z",
+            id="crls-are-fetched",
         ),
         pytest.param(
             replace(CALM, roots=(root("r1", key=False),)),
@@ -417,21 +462,21 @@ def test_every_bundle_has_a_number_of_its_own() -> None:
 @given(
     minutes=st.integers(0, 200 * 24 * 60),
     distrust=st.sets(st.sampled_from(["r1", "r2", "i1", "i2"])),
-    delivered=st.none() | st.integers(1, 2),
+    sequence=st.none() | st.integers(1, 2),
     is_served=st.booleans(),
-    have=st.sampled_from([CALM, STAGED, NEW_ROOT, PROMOTED]),
+    have=st.sampled_from([CALM, STAGED, NEW_ROOT, EVERYWHERE, PROMOTED]),
 )
 def test_never_leaves_verifiers_without_the_root_of_what_signs(
     minutes: int,
     distrust: set[str],
-    delivered: int | None,
+    sequence: int | None,
     have: Authorities,
     *,
     is_served: bool,
 ) -> None:
     """Whatever is wished: the root of the signing authority stays, and that authority too."""
     now = NOW + minutes * MINUTE
-    facts = Facts({}, delivered, frozenset({"i1", "i2"} if is_served else ()))
+    facts = Facts({}, sequence, frozenset({"i1", "i2"} if is_served else ()))
     step = next_step(have, distrusting(*distrust), facts, now)
     signing = have.signing
     assert signing is not None

@@ -177,6 +177,11 @@ async def test_an_expired_authority_is_followed_by_another(cluster: Open) -> Non
         c.world.served_crls = c.world.served_ocsp = frozenset({new, old})
         watch(c)
         await service.reconcile("test")
+        rotating = condition(status_of(c, ISSUER), "Rotating")
+        assert f"the CRLs of {new} are served for 15m first" in rotating["message"]
+        c.clock.advance(timedelta(minutes=15))
+        watch(c)
+        await service.reconcile("test")
         told = status_of(c, ISSUER)
         assert [(each["id"], each["state"]) for each in told["authorities"][1:]] == [
             (new, "Signing"),

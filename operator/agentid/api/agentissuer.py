@@ -138,8 +138,10 @@ class RotationSpec(Model):
     propagation_time: Annotated[timedelta, Span(timedelta(seconds=1), 7 * _DAY)] = timedelta(
         minutes=15
     )
-    """How long a new root stands in every bundle before it signs, as a duration in h, m, s: the
-    time until the slowest verifier has read it. Default 15m, three refresh hints."""
+    """How long a new root stands in every bundle, and beside every certificate, before anything
+    below it is used, and how long the CRLs of a new issuing authority are served before it signs,
+    as a duration in h, m, s: the time until the slowest verifier has read them. Default 15m, three
+    refresh hints."""
 
 
 class ResponderSpec(Model):

@@ -32,6 +32,7 @@ class RootEntry:
     since: int
     published_at: datetime
     revoked: tuple[RevokedAuthority, ...] = ()
+    delivered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,9 @@ class Records:
                     "id": each.id,
                     "since": each.since,
                     "publishedAt": format_time(each.published_at),
+                    "deliveredAt": None
+                    if each.delivered_at is None
+                    else format_time(each.delivered_at),
                     "revoked": [
                         {
                             "serial": str(one.serial),
@@ -131,9 +135,16 @@ def _root(body: object) -> RootEntry:
             "id": str(name),
             "since": int(since),
             "publishedAt": str(published),
+            "deliveredAt": str() | None as delivered,
             "revoked": [*revoked],
         }:
-            return RootEntry(_id(name), since, parse_time(published), tuple(map(_revoked, revoked)))
+            return RootEntry(
+                _id(name),
+                since,
+                parse_time(published),
+                tuple(map(_revoked, revoked)),
+                None if delivered is None else parse_time(delivered),
+            )
         case _:
             msg = "the record of a root is damaged; restore it from a backup"
             raise InputError(msg)

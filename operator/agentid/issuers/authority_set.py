@@ -169,6 +169,7 @@ def _root_record(entry: RootEntry, root: RootAuthority) -> Root:
         published_at=entry.published_at,
         has_key=root.authority is not None,
         revoked=entry.revoked,
+        delivered_at=entry.delivered_at,
     )
 
 
@@ -190,7 +191,7 @@ def _issuing_record(entry: IssuingEntry, authority: Authority) -> IssuingAuthori
 def _entries(records: Authorities) -> Records:
     return Records(
         roots=tuple(
-            RootEntry(each.id, each.since, each.published_at, each.revoked)
+            RootEntry(each.id, each.since, each.published_at, each.revoked, each.delivered_at)
             for each in records.roots
         ),
         issuing=tuple(

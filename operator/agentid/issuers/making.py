@@ -25,6 +25,7 @@ from agentid.pki.authority import authority_id
 from agentid.pki.load import FileNames, load_authority
 from agentid.policy import authorities as records
 from agentid.policy.authorities import (
+    Delivered,
     DropRoot,
     Promote,
     Remove,
@@ -157,14 +158,16 @@ def carried_out(
         case StageGiven():
             msg = "an authority is to be taken up, and none is given"
             raise InternalError(msg)
-        case Promote() | Remove() | Revoke() | DropRoot():
+        case Delivered() | Promote() | Remove() | Revoke() | DropRoot():
             return have.with_records(_recorded(have.records, step, now.replace(microsecond=0)))
 
 
 def _recorded(
-    have: Authorities, step: Promote | Remove | Revoke | DropRoot, now: datetime
+    have: Authorities, step: Delivered | Promote | Remove | Revoke | DropRoot, now: datetime
 ) -> Authorities:
     match step:
+        case Delivered():
+            return records.delivered(have, step, now)
         case Promote():
             return records.promoted(have, step, now)
         case Remove():
@@ -289,7 +292,10 @@ def _added(
         sequence = stored.sequence + 1
         stored = replace(
             stored,
-            roots=(RootEntry(root, sequence, when), *stored.roots),
+            roots=(
+                RootEntry(root, sequence, when, delivered_at=when if signs else None),
+                *stored.roots,
+            ),
             issuing=(entry, *stored.issuing),
             sequence=sequence,
             required=sequence if hurry else stored.required,

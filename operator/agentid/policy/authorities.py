@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Authorities",
+    "Delivered",
     "DropRoot",
     "IssuingAuthority",
     "Promote",
@@ -29,6 +30,7 @@ __all__ = [
     "StageIssuing",
     "StageRoot",
     "Step",
+    "delivered",
     "dropped",
     "promoted",
     "removed",
@@ -71,6 +73,8 @@ class Root:
         published_at: When that bundle was made.
         has_key: Whether its private key is at hand.
         revoked: Issuing authorities that it has revoked.
+        delivered_at: When every certificate in use had been delivered with such a bundle; None as
+            long as that is not so.
     """
 
     id: str
@@ -80,6 +84,7 @@ class Root:
     published_at: datetime
     has_key: bool
     revoked: tuple[RevokedAuthority, ...] = ()
+    delivered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,17 @@ class StageGiven:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """Note that a root stands beside every certificate in use.
+
+    Attributes:
+        root: The id of the root.
+    """
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     """Let the staged authority sign, and retire the one that did.
 
@@ -226,7 +242,18 @@ class DropRoot:
     hurry: bool
 
 
-Step: TypeAlias = StageIssuing | StageRoot | StageGiven | Promote | Remove | Revoke | DropRoot
+Step: TypeAlias = (
+    StageIssuing | StageRoot | StageGiven | Delivered | Promote | Remove | Revoke | DropRoot
+)
+
+
+def delivered(have: Authorities, step: Delivered, now: datetime) -> Authorities:
+    """The authorities once a root is known to stand beside every certificate."""
+
+    def noted(root: Root) -> Root:
+        return replace(root, delivered_at=now) if root.id == step.root else root
+
+    return replace(have, roots=tuple(map(noted, have.roots)))
 
 
 def promoted(have: Authorities, step: Promote, now: datetime) -> Authorities:

@@ -3,8 +3,9 @@
 ```
             due, asked for, or distrusted
  Signing ───────────────────────────────► a successor is made: Staged
-    │                                        │ its CRLs and OCSP are served; a new root is in every
-    │                                        │ bundle for long enough, and with every certificate
+    │                                        │ its CRLs and OCSP are served for long enough; a new
+    │                                        │ root is in every bundle, then with every certificate,
+    │                                        │ and that for long enough, too
     │ ◄───────────── promoted ───────────────┘
  Retired ── its last certificate has expired ──► removed; a root below which nobody is left goes
             (distrusted: once none of its certificates is in force) out of the bundles
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from agentid.api.duration import format_duration
 from agentid.api.fields import format_time
 from agentid.policy.authorities import (
+    Delivered,
     DropRoot,
     Promote,
     Remove,
@@ -60,9 +62,10 @@ RETENTION: Final = timedelta(minutes=10)
 the records of those certificates, so that the last CRL names what was revoked last."""
 
 DISTRUST_PATIENCE: Final = timedelta(hours=1)
-"""How long a distrusted authority stays in the bundles, at most, once its successor signs. By then
-every agent that can be given another certificate has one; what is left, such as an identity whose
-class is gone, must not keep a compromised authority trusted."""
+"""How long the successor of a distrusted authority waits for certificates to be delivered with its
+root, at most; and how long the distrusted one stays in the bundles, at most, once its successor
+signs. By then every agent that can be given another certificate has one; what is left, such as an
+identity whose class is gone, must not keep a compromised authority trusted."""
 
 _ISSUING_KEPT: Final = 3
 """An issuing authority is replaced when a third of its lifetime is left: an outage of agentid that
@@ -92,7 +95,8 @@ class Wish:
 
     Attributes:
         intermediate_lifetime: Of an issuing authority that is made.
-        propagation_time: How long a new root stands in the bundles before it signs.
+        propagation_time: How long what verifiers need is there before it is needed: a new root in
+            the bundles and beside every certificate, the CRLs of a new issuing authority.
         distrust: Fingerprints of authorities that are to go.
         rotate: An issuing authority made before this time is to be replaced; None if nobody asked.
         rotate_root: Likewise a root.
@@ -126,8 +130,8 @@ class Facts:
 
     Attributes:
         usage: By id of the authority; an authority without certificates on record has none.
-        delivered: The lowest sequence of a bundle among the certificates in force; None if no
-            certificate is in force.
+        delivered: The lowest sequence of a bundle among the certificates in use, which are those
+            in force whose successor is not known to be delivered; None if there is none.
         served: Ids of issuing authorities whose CRLs and OCSP signer are published.
     """
 
@@ -266,6 +270,9 @@ def _move_on(have: Authorities, wish: Wish, facts: Facts, now: datetime) -> Step
         return _successor_given(have, wish) if wish.given else _successor(have, wish, now)
     if have.is_distrusted(staged, wish.distrust):
         return Remove(staged.id)
+    root = have.root_of(staged)
+    if root is not None and root.delivered_at is None and _is_delivered(root, facts):
+        return Delivered(root.id)
     return None if _not_ready(have, staged, wish, facts, now) else Promote(staged.id)
 
 
@@ -324,20 +331,37 @@ def _not_ready(
     signing, root = have.signing, have.root_of(staged)
     if signing is None or not signing.validity.contains(now):
         return ""  # nothing that is valid could break
-    if root is None or root.id == signing.root:
+    hurry = have.is_distrusted(signing, wish.distrust)
+    if root is not None and root.id != signing.root:
+        return _not_spread(root, wish, facts, now, hurry=hurry)
+    ready = staged.since + wish.propagation_time
+    if hurry or now >= ready:
         return ""
-    if facts.delivered is not None and facts.delivered < root.since:
+    return (
+        f"the CRLs of {staged.id} are served for {format_duration(wish.propagation_time)} first, "
+        f"until {format_time(ready)}"
+    )
+
+
+def _not_spread(root: Root, wish: Wish, facts: Facts, now: datetime, *, hurry: bool) -> str:
+    """Who may not know a new root yet; empty if everybody does."""
+    patient = not hurry or now < root.published_at + DISTRUST_PATIENCE
+    if patient and not _is_delivered(root, facts):
         return (
             f"some certificates were delivered with bundle {facts.delivered}, which does not hold "
             f"the root {root.id} of bundle {root.since}; they are being renewed"
         )
-    ready = root.published_at + wish.propagation_time
+    ready = (root.delivered_at or root.published_at) + wish.propagation_time
     if now < ready:
         return (
-            f"the root {root.id} stands in the bundles for {format_duration(wish.propagation_time)}"
-            f" first, until {format_time(ready)}"
+            f"the root {root.id} stands beside every certificate for "
+            f"{format_duration(wish.propagation_time)} first, until {format_time(ready)}"
         )
     return ""
+
+
+def _is_delivered(root: Root, facts: Facts) -> bool:
+    return facts.delivered is None or facts.delivered >= root.since
 
 
 def _issuing_due(issuing: IssuingAuthority) -> datetime:

@@ -232,7 +232,7 @@ class IssuerService:
         )
 
     def _facts(self, issuer: AgentIssuer, authorities: AuthoritySet) -> Facts:
-        return facts_of(self._ledger, issuer.metadata.name, authorities.records, self._world.served)
+        return facts_of(self._ledger, self._world, issuer, authorities.records, self._clock.now())
 
     async def _given(self, issuer: AgentIssuer) -> GivenAuthority | None:
         secret = issuer.spec.ca.secret

@@ -193,7 +193,7 @@ class ThrowawayCA:
             names.key: self.intermediate.private_key_pem,
         }
         stored = Records(
-            roots=(RootEntry(root, 1, self.now),),
+            roots=(RootEntry(root, 1, self.now, delivered_at=self.now),),
             issuing=(
                 IssuingEntry(issuing, root, 8, "http://responder.test", Stage.SIGNING, self.now),
             ),
