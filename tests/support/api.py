@@ -188,6 +188,17 @@ class Api:
                     revoked.setdefault(str(record.serial), record)
         return LedgerView(issued, revoked)
 
+    def crls(self, issuer: str) -> dict[str, bytes]:
+        """The CRLs that are published for an issuer, DER, by authority and shard."""
+        selector = f"agentid.dev/publication=crl,agentid.dev/issuer={issuer}"
+        maps = self._core.list_namespaced_config_map("agentid-system", label_selector=selector)
+        return {
+            each.metadata.name.removeprefix(f"agentid-crl-{issuer}-"): base64.b64decode(
+                each.binary_data["crl"]
+            )
+            for each in maps.items
+        }
+
     def free_lease(self) -> None:
         """Take the Lease from an operator that was killed, so that nobody waits for its end."""
         try:
