@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from e2e.install import install
 from e2e.providers import provider
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from e2e.providers import Cluster
+
+# Hypothesis's own limit of 200 ms for one example fails where other processes take the cores.
+settings.register_profile("agentid", deadline=timedelta(seconds=5))
+settings.load_profile("agentid")
 
 _numbers = itertools.count(1)
 
