@@ -13,7 +13,7 @@ by the next, and no serial is revoked twice. The ledger is asked and not the API
 certificates of identities that are gone.
 
 A certificate may be on its way to the ledger as an incident begins. So there is a second look,
-later than the ledger lets anybody wait; only then it is over.
+later than the ledger lets anybody wait; only then it is over. Why so: `docs/adr/0008`.
 """
 
 from __future__ import annotations
