@@ -156,6 +156,19 @@ async def test_a_sequence_never_goes_back(clock: ManualClock) -> None:
     assert 'agentid_responder_publications_refused_total{kind="bundle"} 2.0' in text
 
 
+async def test_an_issuer_made_anew_counts_anew(clock: ManualClock) -> None:
+    """Its bundle was withdrawn in between."""
+    async with serving(clock) as world:
+        publications = world.responder.publications
+        publications.config_map(world.main.bundle(5))
+        publications.config_map_gone("agentid-bundle-builtin")
+        assert publications.bundles.by_trust_domain("example.org") is None
+        publications.config_map(world.main.bundle(1))
+        found = publications.bundles.by_trust_domain("example.org")
+    assert found is not None
+    assert found.sequence == 1
+
+
 async def test_objects_under_another_name_are_refused(clock: ManualClock) -> None:
     """A label alone publishes nothing; neither does a name."""
     async with serving(clock) as world:

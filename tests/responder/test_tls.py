@@ -221,6 +221,38 @@ def test_a_certificate_without_a_spiffe_id_is_no_svid() -> None:
         read_tls_identity("main", pem, b"", svid=True)
 
 
+async def test_an_algorithm_that_tls_does_not_know_does_not_stop_http() -> None:
+    """The interpreter's TLS knows no ML-DSA; CRLs and OCSP are served, and the reason is told."""
+    async with serving(SystemClock(), ca=fresh(algorithm=KeyAlgorithm.MLDSA44)) as world:
+        assert (await world.get("/crl/builtin/all.pem"))[0] == 200
+        assert world.responder.unready() == []
+        (remark,) = world.responder.remarks()
+        assert remark.startswith("TLS certificate of builtin: chain and key cannot be used for TLS")
+        assert not world.ports.https.done()
+        other = Published(fresh("other.example"), "other")
+        world.responder.publications.secret(secret(other))
+        assert world.responder.remarks() == []
+        async with connected(await world.ports.https, other.ca):
+            pass
+
+
+async def test_a_port_that_is_taken_is_told() -> None:
+    """At once for HTTP; for HTTPS to whoever runs it."""
+    async with serving(SystemClock()) as world:
+        taken = await world.ports.https
+        settings = Settings(host="127.0.0.1", http_port=taken, https_port=0)
+        second = Responder(settings, MemoryLedger(), clock=SystemClock(), epoch="e")
+        with pytest.raises(InputError, match=f"port {taken} of 127.0.0.1 cannot be taken"):
+            async with serve_ports(second):
+                pass
+        settings = Settings(host="127.0.0.1", http_port=0, https_port=taken)
+        third = Responder(settings, MemoryLedger(), clock=SystemClock(), epoch="e")
+        third.publications.secret(secret(world.main))
+        async with serve_ports(third) as ports:
+            with pytest.raises(InputError, match=f"port {taken} of 127.0.0.1 cannot be taken"):
+                await ports.https
+
+
 def test_nothing_to_serve_refuses_the_handshake() -> None:
     """With an alert, not with an exception in the event loop."""
     shelf = TlsShelf()

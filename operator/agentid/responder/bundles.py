@@ -145,7 +145,10 @@ class BundleShelf:
 
     def withdraw(self, issuer: str) -> None:
         """The issuer publishes no bundle any more."""
-        if self._bundles.pop(issuer, None) is not None:
+        bundle = self._bundles.pop(issuer, None)
+        if bundle is not None:
+            # Whoever makes the issuer anew may begin to count anew.
+            del self._sequences[bundle.trust_domain]
             _log.info("bundle_dropped", issuer=issuer)
             self._index()
 

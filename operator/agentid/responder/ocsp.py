@@ -45,7 +45,7 @@ __all__ = ["OcspAnswer", "OcspService"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_KEPT: Final = 32_768
+_KEPT: Final = 16_384
 """Answers that are kept. With a request of 80 bytes and an answer of 900 each, about 60 MB when
 full; 30,000 certificates that are asked about within a window are served without signing."""
 

@@ -51,6 +51,13 @@ class Publications:
         svid: Whether HTTPS is served with what is published; else files are.
         on_issuer: Told the name of each issuer that publishes a bundle.
         on_authorities: Called when the authorities in bundles may have changed.
+
+    Attributes:
+        crls: CRLs.
+        bundles: Bundles, and the authorities in them.
+        signers: Delegated OCSP signers.
+        tls: Certificates of HTTPS.
+        tls_refused: Why a certificate of an issuer cannot be served, by its name.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Publications:
         self._on_issuer = on_issuer
         self._on_authorities = on_authorities
         self._svid = svid
+        self.tls_refused: dict[str, str] = {}
         self._files: Mapping[str, bytes] = {}
 
     # ConfigMaps
@@ -131,19 +139,24 @@ class Publications:
         for file in sorted(self._files):
             if (found := _TLS_FILE.fullmatch(file)) is not None and found["name"] != FILES:
                 names.add(found["name"])
-                self._try("tls", file, partial(self._identity, found["name"]))
+                self._identity(found["name"], file)
         self.tls.keep(names)
+        for gone in self.tls_refused.keys() - names:
+            del self.tls_refused[gone]
 
     def secret_gone(self) -> None:
         """The Secret is there no longer; what it held serves until it expires."""
         _log.warning("responder_secret_gone", name=SECRET)
 
-    def _identity(self, issuer: str) -> None:
-        key = self._files.get(f"{issuer}.tls.key")
-        if key is None:
-            msg = f"Secret {SECRET} has no {issuer}.tls.key"
-            raise InputError(msg)
-        self.tls.publish(issuer, self._files[f"{issuer}.tls.crt"], key)
+    def _identity(self, issuer: str, file: str) -> None:
+        key = self._files.get(f"{issuer}.tls.key", b"")
+        try:
+            self.tls.publish(issuer, self._files[file], key)
+        except InputError as error:
+            self.tls_refused[issuer] = str(error)
+            self._refuse("tls", file, error)
+        else:
+            self.tls_refused.pop(issuer, None)
 
     def _sign_anew(self) -> None:
         """Make signers of what is in the Secret now, for the authorities that are known now."""
@@ -165,8 +178,11 @@ class Publications:
         try:
             act()
         except InputError as error:
-            self._on_refused(kind)
-            _log.warning("publication_refused", kind=kind, name=name, error=str(error))
+            self._refuse(kind, name, error)
+
+    def _refuse(self, kind: str, name: str, error: InputError) -> None:
+        self._on_refused(kind)
+        _log.warning("publication_refused", kind=kind, name=name, error=str(error))
 
 
 def _name(body: Mapping[str, object]) -> str:

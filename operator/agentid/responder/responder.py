@@ -103,14 +103,15 @@ class Responder:
         """What still keeps this replica from doing its work.
 
         Nothing that befalls all replicas at once stands here, such as an API server that is away:
-        they would all be taken out of service, and what still holds would be served by nobody.
+        they would all be taken out of service, and what still holds would be served by nobody. So
+        a certificate that HTTPS cannot be served with is a remark, too: HTTP goes on.
         """
         found = []
         if self._heard is None:
             found.append("what the operator publishes has not been read yet")
         if not self.register.is_read:
             found.append("the ledger has not been read yet")
-        if not self.publications.tls.ready.is_set():
+        if not (self.publications.tls.ready.is_set() or self.publications.tls_refused):
             found.append(
                 f"HTTPS has no certificate yet: the operator writes one to Secret {SECRET}, or "
                 "give --tls-cert and --tls-key"
@@ -125,6 +126,7 @@ class Responder:
                 f"nothing was heard of the ledger for {self.register.age:.0f} s, so OCSP answers "
                 "tryLater"
             )
+        found += self.publications.tls_refused.values()
         found += [
             f"CRL {crl.key.shard} of {crl.key.authority} ({crl.issuer}) was due at "
             f"{crl.next_update.isoformat()} and is served still"
