@@ -65,7 +65,7 @@ def root(
 ) -> Root:
     """A root of ten years."""
     validity = Validity.of(at, 3650 * DAY, MINUTE)
-    return Root(name, f"fp-{name}", validity, since, at, key, (), delivered_at)
+    return Root(name, f"fp-{name}", validity, since, at, key, delivered_at=delivered_at)
 
 
 def issuing(
@@ -238,7 +238,7 @@ ROWS = [
         distrusting("i2"),
         SERVED,
         LATER,
-        DropRoot("r2", hurry=True),
+        DropRoot("r2", hurry=False),
         id="its-root-goes-with-it",
     ),
     # Retired
@@ -293,7 +293,7 @@ ROWS = [
         distrusting("r1"),
         served(2, i1=Usage(LATER, None), i2=LIVE),
         NOW + MINUTE,
-        Remove("i1"),
+        DropRoot("r1", hurry=True),
         id="distrusted-root-and-none-in-force",
     ),
     pytest.param(
@@ -301,7 +301,7 @@ ROWS = [
         distrusting("r1"),
         served(2, i1=LIVE, i2=LIVE),
         NOW + DISTRUST_PATIENCE,
-        Remove("i1"),
+        DropRoot("r1", hurry=True),
         id="distrusted-root-and-patience-is-over",
     ),
     pytest.param(
@@ -311,6 +311,22 @@ ROWS = [
         NOW + MINUTE,
         DropRoot("r1", hurry=True),
         id="the-distrusted-root-leaves-the-bundle",
+    ),
+    pytest.param(
+        dropped(PROMOTED, DropRoot("r1", hurry=True)),
+        distrusting("r1"),
+        served(3, i1=Usage(LATER, None), i2=LIVE),
+        LATER,
+        None,
+        id="out-of-the-bundle-and-its-crls-go-on",
+    ),
+    pytest.param(
+        dropped(PROMOTED, DropRoot("r1", hurry=True)),
+        distrusting("r1"),
+        served(3, i1=Usage(LATER, None), i2=LIVE),
+        LATER + RETENTION + SECOND,
+        Remove("i1"),
+        id="until-what-it-signed-has-expired",
     ),
     pytest.param(
         promoted(STAGED, Promote("i2"), NOW),
@@ -452,6 +468,13 @@ def test_the_crl_of_a_root_keeps_who_was_revoked() -> None:
     assert [each.id for each in gone.issuing] == ["i2"]
 
 
+def test_a_root_is_kept_for_the_crls_below_it() -> None:
+    """Out of the bundle it goes at once, off the record with the last authority below it."""
+    out = dropped(PROMOTED, DropRoot("r1", hurry=True))
+    assert [(root.id, root.trusted) for root in out.roots] == [("r2", True), ("r1", False)]
+    assert [root.id for root in removed(out, Remove("i1")).roots] == ["r2"]
+
+
 def test_every_bundle_has_a_number_of_its_own() -> None:
     """It grows when a root goes; in a hurry everything is to be delivered anew."""
     assert dropped(PROMOTED, DropRoot("r1", hurry=False)).sequence == 3
@@ -485,6 +508,7 @@ def test_never_leaves_verifiers_without_the_root_of_what_signs(
             assert name != signing.id
         case DropRoot(id=name):
             assert name != signing.root
+            assert next(root for root in have.roots if root.id == name).trusted
         case Promote(id=name):
             assert is_served
             assert name not in distrust

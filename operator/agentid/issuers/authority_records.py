@@ -31,6 +31,7 @@ class RootEntry:
     id: str
     since: int
     published_at: datetime
+    trusted: bool = True
     revoked: tuple[RevokedAuthority, ...] = ()
     delivered_at: datetime | None = None
 
@@ -70,6 +71,7 @@ class Records:
                     "deliveredAt": None
                     if each.delivered_at is None
                     else format_time(each.delivered_at),
+                    "trusted": each.trusted,
                     "revoked": [
                         {
                             "serial": str(one.serial),
@@ -135,6 +137,7 @@ def _root(body: object) -> RootEntry:
             "id": str(name),
             "since": int(since),
             "publishedAt": str(published),
+            "trusted": bool(trusted),
             "deliveredAt": str() | None as delivered,
             "revoked": [*revoked],
         }:
@@ -142,6 +145,7 @@ def _root(body: object) -> RootEntry:
                 _id(name),
                 since,
                 parse_time(published),
+                trusted,
                 tuple(map(_revoked, revoked)),
                 None if delivered is None else parse_time(delivered),
             )

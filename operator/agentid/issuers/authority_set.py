@@ -93,7 +93,8 @@ class AuthoritySet:
     @property
     def bundle(self) -> X509Bundle:
         """What verifiers trust: the roots, the newest first."""
-        roots = tuple(self.roots[each.id].certificate for each in self.records.roots)
+        trusted = (each.id for each in self.records.roots if each.trusted)
+        roots = tuple(self.roots[name].certificate for name in trusted)
         return X509Bundle(self.trust_domain, roots)
 
     def with_records(self, records: Authorities) -> AuthoritySet:
@@ -168,6 +169,7 @@ def _root_record(entry: RootEntry, root: RootAuthority) -> Root:
         since=entry.since,
         published_at=entry.published_at,
         has_key=root.authority is not None,
+        trusted=entry.trusted,
         revoked=entry.revoked,
         delivered_at=entry.delivered_at,
     )
@@ -191,7 +193,14 @@ def _issuing_record(entry: IssuingEntry, authority: Authority) -> IssuingAuthori
 def _entries(records: Authorities) -> Records:
     return Records(
         roots=tuple(
-            RootEntry(each.id, each.since, each.published_at, each.revoked, each.delivered_at)
+            RootEntry(
+                each.id,
+                each.since,
+                each.published_at,
+                each.trusted,
+                each.revoked,
+                each.delivered_at,
+            )
             for each in records.roots
         ),
         issuing=tuple(

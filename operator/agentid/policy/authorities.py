@@ -63,7 +63,7 @@ class RevokedAuthority:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A root in the bundle.
+    """A root.
 
     Attributes:
         id: First 16 hexadecimal digits of its key identifier.
@@ -72,6 +72,8 @@ class Root:
         since: Sequence of the first bundle that holds it.
         published_at: When that bundle was made.
         has_key: Whether its private key is at hand.
+        trusted: Whether it is in the bundle; one that was distrusted may be gone from there while
+            CRLs below it go on.
         revoked: Issuing authorities that it has revoked.
         delivered_at: When every certificate in use had been delivered with such a bundle; None as
             long as that is not so.
@@ -83,6 +85,7 @@ class Root:
     since: int
     published_at: datetime
     has_key: bool
+    trusted: bool = True
     revoked: tuple[RevokedAuthority, ...] = ()
     delivered_at: datetime | None = None
 
@@ -119,7 +122,7 @@ class Authorities:
     """All authorities of an issuer.
 
     Attributes:
-        roots: Those in the bundle, the newest first.
+        roots: The newest first.
         issuing: The newest first; at most one is Staged and one Signing.
         sequence: Of the bundle; grows by one whenever a root comes or goes.
         required: Every leaf has to be delivered with a bundle of this sequence at least: what was
@@ -270,8 +273,11 @@ def promoted(have: Authorities, step: Promote, now: datetime) -> Authorities:
 
 
 def removed(have: Authorities, step: Remove) -> Authorities:
-    """The authorities without one."""
-    return replace(have, issuing=tuple(each for each in have.issuing if each.id != step.id))
+    """The authorities without one, nor the root that was kept for its sake."""
+    issuing = tuple(each for each in have.issuing if each.id != step.id)
+    below = {each.root for each in issuing}
+    roots = tuple(root for root in have.roots if root.trusted or root.id in below)
+    return replace(have, roots=roots, issuing=issuing)
 
 
 def revoked(have: Authorities, step: Revoke, now: datetime) -> Authorities:
@@ -286,11 +292,13 @@ def revoked(have: Authorities, step: Revoke, now: datetime) -> Authorities:
 
 
 def dropped(have: Authorities, step: DropRoot) -> Authorities:
-    """The authorities with a root out of the bundle."""
+    """The authorities with a root out of the bundle; it stays on record while CRLs need it."""
     sequence = have.sequence + 1
+    below = {each.root for each in have.issuing}
+    marked = (replace(root, trusted=False) if root.id == step.id else root for root in have.roots)
     return replace(
         have,
-        roots=tuple(root for root in have.roots if root.id != step.id),
+        roots=tuple(root for root in marked if root.trusted or root.id in below),
         sequence=sequence,
         required=sequence if step.hurry else have.required,
     )

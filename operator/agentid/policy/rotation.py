@@ -227,12 +227,10 @@ def _clean_up(have: Authorities, wish: Wish, facts: Facts, now: datetime) -> Ste
         if _is_spent(each, facts, now):
             return Remove(each.id)
     below = {each.root for each in have.issuing}
-    for root in have.roots[1:] if below else ():
-        if root.id not in below:
-            return DropRoot(root.id, hurry=root.fingerprint in wish.distrust)
-    # A newest root that has nobody below it was distrusted before it signed anything.
-    if len(have.roots) > 1 and have.roots[0].id not in below and have.at(Stage.SIGNING):
-        return DropRoot(have.roots[0].id, hurry=True)
+    # A newest one that has nobody below it was distrusted before it signed anything.
+    unused = [root for root in have.roots if root.id not in below]
+    if unused and have.signing is not None:
+        return DropRoot(unused[-1].id, hurry=unused[-1].fingerprint in wish.distrust)
     return None
 
 
@@ -247,8 +245,10 @@ def _expel(
     if last is not None and last >= now and now < each.since + DISTRUST_PATIENCE:
         return None
     root = have.root_of(each)
-    if root is None or root.fingerprint in wish.distrust:
-        return Remove(each.id)  # its root leaves the bundles next, and nobody asks for its CRLs
+    if root is None:
+        return None
+    if root.fingerprint in wish.distrust:
+        return DropRoot(root.id, hurry=True) if root.trusted else None
     revoked = any(one.serial == each.serial for one in root.revoked)
     return None if revoked or not root.has_key else Revoke(each.id)
 
