@@ -306,6 +306,13 @@ CASES = {
         R.NAME_CONSTRAINT,
         OUTSIDE,
     ),
+    "dns-beneath-only": Case(
+        under(permit(dns(".example.org")), names=(dns("a.example.org"),)),
+        R.NAME_CONSTRAINT,
+        "is held against a name constraint that is no DNS name",
+        openssl=True,
+        why="RFC 5280 has no such constraint on DNS names; verifiers differ on what it means",
+    ),
     "dns-excluded-all": Case(
         under(exclude(dns("")), names=(dns("a.org"),)), R.NAME_CONSTRAINT, EXCLUDED
     ),
@@ -341,6 +348,16 @@ CASES = {
         under(permit(mail("a@example.org")), names=(mail("A@example.org"),)),
         R.NAME_CONSTRAINT,
         OUTSIDE,
+    ),
+    "mail-with-two-signs": Case(
+        under(
+            permit(mail("example.org")),
+            names=(x509.RFC822Name._init_without_validation("a@b@example.org"),),
+        ),
+        R.NAME_CONSTRAINT,
+        "is no e-mail address that could be held",
+        openssl=True,
+        why="OpenSSL 3.0 looks at the last one",
     ),
     "mail-in-subject": Case(
         under(
@@ -475,6 +492,20 @@ def test_a_key_of_another_kind_than_the_signature_is_a_bad_signature() -> None:
     with pytest.raises(VerificationError, match="signature is not one of its issuer") as refused:
         find([leaf(signed, key_ids=False)], [shown])
     assert refused.value.reason is R.BAD_SIGNATURE
+
+
+def test_a_curve_that_is_said_by_its_parameters_is_refused(tmp_path: pathlib.Path) -> None:
+    """RFC 5480 §2.1.1; with parameters of one's own a key passes for another's (CVE-2020-0601)."""
+    parameters = "-pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit"
+    subprocess.run(
+        f"openssl req -x509 -newkey ec {parameters} -nodes -keyout key -out root -subj /CN=root "
+        "-outform DER".split(),
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    with pytest.raises(InputError, match="its key is not one on a named curve, uncompressed"):
+        PathCertificate.parse((tmp_path / "root").read_bytes(), what="root")
 
 
 def test_nothing_is_believed_that_nobody_signed() -> None:

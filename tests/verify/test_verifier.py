@@ -337,6 +337,14 @@ def names(*texts: str) -> Callable[[LeafParts], None]:
             id="no-aki",
         ),
         pytest.param(
+            lambda parts: parts.put(
+                x509.NameConstraints([x509.UniformResourceIdentifier("example.org")], None)
+            ),
+            R.NOT_AN_SVID,
+            "nameConstraints: a leaf has none",
+            id="constraints",
+        ),
+        pytest.param(
             names("spiffe://elsewhere.example/a"),
             R.UNTRUSTED_DOMAIN,
             "it is of the trust domain elsewhere.example, of which there is no bundle",

@@ -181,8 +181,10 @@ def _dns_lies_in(value: bytes, base: bytes) -> bool:
         raise InputError(msg)
     if not wanted:
         return True
-    if wanted[0] == ".":
-        return name.endswith(wanted)
+    if not all(wanted.split(".")):
+        # Some write `.` and a domain, as for URIs, and mean different things by it.
+        msg = "is held against a name constraint that is no DNS name"
+        raise InputError(msg)
     return name == wanted or name.endswith(f".{wanted}")
 
 
@@ -195,7 +197,7 @@ def _wildcard_reaches(value: bytes, base: bytes) -> bool:
 def _email_lies_in(value: bytes, base: bytes) -> bool:
     """One mailbox, all mailboxes of a host, or of the hosts beneath `.` and a domain."""
     local, _, host = _text(value).rpartition("@")
-    if not local or not host:
+    if not local or not host or "@" in local:
         msg = "is no e-mail address that could be held against the name constraints above"
         raise InputError(msg)
     host = host.lower()

@@ -15,11 +15,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agentid.errors import InputError, VerificationError, VerificationReason
 from agentid.pki.boundary import LIBRARY_ERRORS
 from agentid.pki.distinguished import same_name
+from agentid.pki.keys import public_key_der
 from agentid.pki.name_constraints import (
     DIRECTORY,
     EMAIL,
@@ -114,8 +116,8 @@ class PathCertificate:
             what: How messages name it.
 
         Raises:
-            InputError: It, one of its extensions or its key does not parse, or an extension stands
-                twice (RFC 5280 §4.2).
+            InputError: It or one of its extensions does not parse, an extension stands twice (RFC
+                5280 §4.2), or its key is elliptic and says its curve by parameters.
         """
         certificate, view = parse_certificate(der, what=what)
         if view.duplicates:
@@ -128,6 +130,14 @@ class PathCertificate:
             key = certificate.public_key()
         except LIBRARY_ERRORS:
             key = None  # an algorithm nobody here knows; the key policy refuses it
+        if (
+            isinstance(key, ec.EllipticCurvePublicKey)
+            and public_key_der(key) != view.public_key_der
+        ):
+            # RFC 5480 §2.1.1. A key with curve parameters of its own can pass for another's
+            # (CVE-2020-0601).
+            msg = f"{what}: its key is not one on a named curve, uncompressed; use another key"
+            raise InputError(msg)
         try:
             return cls._of(der, certificate, view, key)
         except InputError as error:

@@ -150,6 +150,8 @@ def _leaf_id(leaf: PathCertificate) -> SpiffeId:
     faults = svid.leaf_faults(leaf.view)
     if not leaf.issuer_key_id:
         faults = (*faults, "authorityKeyIdentifier: it is missing; strict verifiers ask for it")
+    if leaf.constraints is not None:
+        faults = (*faults, "nameConstraints: a leaf has none (RFC 5280 §4.2.1.10)")
     if faults:
         msg = f"leaf: {'; '.join(faults)}"
         raise VerificationError(VerificationReason.NOT_AN_SVID, msg)
