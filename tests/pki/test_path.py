@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID, ObjectIdentifier
@@ -423,6 +424,33 @@ def test_constraints_of_every_authority_hold() -> None:
     lower = authority("lower", upper, permit(*uris("example.com")))
     with pytest.raises(VerificationError, match="is not permitted"):
         find([leaf(lower), lower, upper], [ROOT])
+
+
+def test_constraints_hold_for_authorities_too(tmp_path: pathlib.Path) -> None:
+    """An intermediate whose own name is outside is refused, whatever its leaf is called."""
+    upper = authority("upper", ROOT, permit(*uris("example.org")))
+    own = x509.SubjectAlternativeName(uris("spiffe://example.com"))
+    lower = authority("lower", upper, (own, False))
+    chain = [leaf(lower), lower, upper]
+    with pytest.raises(VerificationError, match=r"intermediate 1: .* is not permitted"):
+        find(chain, [ROOT])
+    assert "permitted subtree violation" in openssl(tmp_path, chain, [ROOT])
+
+
+def test_a_signature_over_a_weak_hash_is_refused() -> None:
+    """Whatever the key; SHA-1 can be collided, and SHA-224 nobody needs."""
+    root = authority("root", key=generate(KeyAlgorithm.ECDSAP256))
+    with pytest.raises(VerificationError, match="leaf: it is signed over sha224") as refused:
+        find([leaf(root, digest=hashes.SHA224())], [root])
+    assert refused.value.reason is R.WEAK_KEY
+
+
+def test_the_reason_is_that_of_the_shortest_path() -> None:
+    """What comes behind it in the chain matters less."""
+    forged = leaf(ROOT, signer=ThrowawayCA().key("forger"))
+    with pytest.raises(VerificationError) as refused:
+        find([forged, OTHER_ROOT], [ROOT])
+    assert refused.value.reason is R.BAD_SIGNATURE
 
 
 def test_the_trust_anchor_is_bound_by_what_it_says() -> None:

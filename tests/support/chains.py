@@ -75,6 +75,7 @@ class Options(TypedDict, total=False):
     not_before: datetime
     not_after: datetime
     key_ids: bool
+    digest: hashes.HashAlgorithm
 
 
 def issue(
@@ -106,12 +107,12 @@ def issue(
             builder = builder.add_extension(theirs, critical=False)
     for value, critical in extensions:
         builder = builder.add_extension(value, critical)
-    digest = (
+    digest = options.get("digest") or (
         hashes.SHA256()  # of any size, weak ones too
         if isinstance(signer, rsa.RSAPrivateKey)
         else check_public_key(signer.public_key()).signature_hash
     )
-    return Entity(builder.sign(signer, digest), key)
+    return Entity(builder.sign(signer, digest), key)  # type: ignore[arg-type]
 
 
 def authority(

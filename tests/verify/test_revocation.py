@@ -22,6 +22,8 @@ from tests.support.verifying import CRL_URI, chain_of, crl, root_crl, with_crl_u
 if TYPE_CHECKING:
     import pathlib
 
+    from agentid.pki import PrivateKey
+
 CA = ThrowawayCA()
 STRANGER = ThrowawayCA(seed="stranger")
 CHAIN = chain_of(CA, tweak=with_crl_uri(CRL_URI))
@@ -61,6 +63,37 @@ def openssl(folder: pathlib.Path, *lists: bytes, at: datetime, whole_chain: bool
         check=False,
     )
     return result.stderr
+
+
+def plain_list(
+    issuer: x509.Certificate,
+    key: PrivateKey,
+    *entries: tuple[int, x509.ReasonFlags],
+    issued: datetime = NOON,
+) -> bytes:
+    """A list for an hour that no lint has seen."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(issued)
+        .next_update(issued + HOUR)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+            ),
+            critical=False,
+        )
+    )
+    for serial, reason in entries:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(serial)
+            .revocation_date(issued)
+            .add_extension(x509.CRLReason(reason), critical=False)
+            .build()
+        )
+    return builder.sign(key, None).public_bytes(Encoding.DER)
 
 
 GOOD = crl(CA)
@@ -134,6 +167,31 @@ def test_a_stale_list_still_revokes() -> None:
     assert refused.value.reason is R.REVOKED
 
 
+@pytest.mark.parametrize(
+    ("reason", "age", "expected"),
+    [
+        pytest.param(x509.ReasonFlags.certificate_hold, timedelta(0), R.REVOKED, id="on-hold"),
+        pytest.param(
+            x509.ReasonFlags.certificate_hold, 2 * HOUR, R.REVOCATION_UNKNOWN, id="hold-stale"
+        ),
+        pytest.param(x509.ReasonFlags.remove_from_crl, timedelta(0), None, id="released"),
+        pytest.param(x509.ReasonFlags.superseded, 2 * HOUR, R.REVOKED, id="final-stale"),
+    ],
+)
+def test_a_hold_counts_while_its_list_is_fresh(
+    reason: x509.ReasonFlags, age: timedelta, expected: R | None
+) -> None:
+    """It may have ended since; what is final has not."""
+    issuing = CA.intermediate
+    der = plain_list(issuing.certificate, issuing.private_key, (SERIAL, reason), issued=NOON - age)
+    if expected is None:
+        assert verify(der) is RevocationState.NOT_REVOKED
+        return
+    with pytest.raises(VerificationError) as refused:
+        verify(der)
+    assert refused.value.reason is expected
+
+
 def test_a_verifier_may_ask_for_a_younger_list() -> None:
     """Than its issuer promises."""
     at = NOON + timedelta(minutes=10)
@@ -189,18 +247,7 @@ def test_a_forged_list_says_nothing() -> None:
 def test_an_authority_that_may_not_sign_lists_signs_none() -> None:
     """RFC 5280 §6.3.3 f: cRLSign."""
     root = chains.authority("root", usage=("key_cert_sign",))
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(root.certificate.subject)
-        .last_update(NOON)
-        .next_update(NOON + HOUR)
-        .add_extension(x509.CRLNumber(1), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key()),
-            critical=False,
-        )
-    )
-    der = builder.sign(root.key, None).public_bytes(Encoding.DER)
+    der = plain_list(root.certificate, root.key)
     bundle = type(CA.bundle)(CA.trust_domain, (root.certificate,))
     by = Verifier(BundleSet([bundle]), crls=CrlSet(read_crls(der)))
     with pytest.raises(VerificationError, match="does not allow it to sign CRLs"):
