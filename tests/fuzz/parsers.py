@@ -6,6 +6,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,9 @@ from agentid.pki.pem import read_blocks
 from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 from agentid.pki.view import read_certificate
 from agentid.policy.grant import Grant
+from agentid.responder.bundles import read_published_bundle
+from agentid.responder.crl import CrlKey, read_served_crl
+from agentid.responder.tls import read_tls_identity
 from agentid.verify import BundleSet, Verifier
 from agentid.verify.bundles import read_bundle
 from agentid.verify.revocation import read_crls
@@ -135,6 +139,27 @@ def _resealed(data: bytes) -> bytes:
     return data
 
 
+def _served_crl(data: bytes) -> object:
+    key = CrlKey(samples.ca().authority.key_id[:8].hex(), "0")
+    return read_served_crl("builtin", key, data, timedelta(seconds=30))
+
+
+def _published_bundle(data: bytes) -> object:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(str(error)) from error
+    texts = body if isinstance(body, dict) else {}
+    return read_published_bundle(
+        "builtin", {name: text for name, text in texts.items() if isinstance(text, str)}
+    )
+
+
+def _tls_identity(data: bytes) -> object:
+    _, key = samples.responder_svid()
+    return read_tls_identity("builtin", data, key, svid=True)
+
+
 PARSERS = (
     # Certificates and keys
     Parser("certificate", read_certificate, samples.certificates, changed_der),
@@ -196,6 +221,10 @@ PARSERS = (
     Parser("crl-file", read_crls, samples.crl_files, changed_pem),
     Parser("crl", read_crl, samples.crls, changed_der),
     Parser("ocsp-request", parse_request, samples.ocsp_requests, changed_der),
+    # What the responder serves
+    Parser("served-crl", _served_crl, samples.crls, changed_der),
+    Parser("published-bundle", _published_bundle, samples.published_bundles, changed_json),
+    Parser("tls-identity", _tls_identity, samples.tls_chains, changed_pem),
     # The ledger
     Parser("record", decode_record, samples.records, changed_json),
     Parser(

@@ -35,6 +35,7 @@ from agentid.policy.permissions import Permissions
 from agentid.policy.schedule import Schedule
 from agentid.testing.ca import NOON, ThrowawayCA
 from agentid.testing.ledger import make_issued, make_revoked
+from agentid.testing.publications import Published
 from tests.support.manifests import agent_class, identity, issuer
 
 __all__ = [
@@ -59,9 +60,12 @@ __all__ = [
     "names",
     "ocsp_requests",
     "public_keys",
+    "published_bundles",
     "records",
+    "responder_svid",
     "segments",
     "spiffe_ids",
+    "tls_chains",
 ]
 
 SEGMENT = segment_name("w", 2)
@@ -155,6 +159,25 @@ def bundle_documents() -> tuple[bytes, ...]:
     """SPIFFE bundle documents."""
     hint = timedelta(minutes=5)
     return (encode_spiffe_bundle(SpiffeBundle(ca().bundle, 7, hint)),)
+
+
+@cache
+def published_bundles() -> tuple[bytes, ...]:
+    """The data of the ConfigMap of a bundle."""
+    body = Published(ca()).bundle(federated={"other.example": {"keys": []}})
+    return (json.dumps(body["data"]).encode(),)
+
+
+@cache
+def responder_svid() -> tuple[bytes, bytes]:
+    """Chain and key of a responder."""
+    return Published(ca()).svid()
+
+
+@cache
+def tls_chains() -> tuple[bytes, ...]:
+    """The chain of a responder."""
+    return (responder_svid()[0],)
 
 
 @cache

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import orjson
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agentid.errors import InputError
 from agentid.identity import TrustDomain
-from agentid.identity.quoting import quoted
 from agentid.pki.parse import parse_certificate
 from agentid.pki.pem import MAX_BUNDLE_PEM_BYTES, read_blocks
+from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 from agentid.responder.documents import Document
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ AUTHORITIES: Final = "authorities.pem"
 TRUST_DOMAIN: Final = "trustDomain"
 _FEDERATED: Final = re.compile(r"federated\.(?P<name>.+)\.json", re.ASCII)
 
-DEFAULT_REFRESH_HINT: Final = 300
-"""Seconds: SPIFFE Trust Domain and Bundle §4.1.2 names five minutes where a bundle gives no
+DEFAULT_REFRESH_HINT: Final = timedelta(minutes=5)
+"""SPIFFE Trust Domain and Bundle §4.1.2 names five minutes where a bundle gives no
 `spiffe_refresh_hint`."""
 
 _CERTIFICATE_MAX_AGE: Final = 86_400
@@ -68,34 +68,30 @@ def read_published_bundle(issuer: str, data: Mapping[str, str]) -> PublishedBund
     Raises:
         InputError: A part that has to be there is missing or malformed; the message names it.
     """
-    trust_domain = TrustDomain.parse(data.get(TRUST_DOMAIN)).name
-    document, sequence = _bundle(data.get(BUNDLE, ""), what=f"bundle of {issuer}")
+    trust_domain = TrustDomain.parse(data.get(TRUST_DOMAIN))
+    document, sequence = _bundle(data.get(BUNDLE, ""), trust_domain, f"bundle of {issuer}")
     federated = {}
     for name, text in data.items():
         if (found := _FEDERATED.fullmatch(name)) is not None:
-            foreign = TrustDomain.parse(found["name"]).name
-            federated[foreign], _ = _bundle(text, what=f"bundle of {foreign} beside {issuer}")
+            foreign = TrustDomain.parse(found["name"])
+            what = f"bundle of {foreign} beside {issuer}"
+            federated[foreign.name], _ = _bundle(text, foreign, what)
     authorities = dict(_authorities(data.get(ROOTS, ""), f"{ROOTS} of {issuer}"))
     authorities.update(_authorities(data.get(AUTHORITIES, ""), f"{AUTHORITIES} of {issuer}"))
-    return PublishedBundle(issuer, trust_domain, sequence, document, federated, authorities)
+    return PublishedBundle(issuer, trust_domain.name, sequence, document, federated, authorities)
 
 
-def _bundle(text: str, *, what: str) -> tuple[Document, int]:
+def _bundle(text: str, trust_domain: TrustDomain, what: str) -> tuple[Document, int]:
+    """The document as it was published, once it was read strictly."""
+    document = text.encode()
     try:
-        body = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        msg = f"{what}: not JSON ({error})"
+        bundle = decode_spiffe_bundle(document, trust_domain)
+    except InputError as error:
+        msg = f"{what}: {error}"
         raise InputError(msg) from error
-    if not isinstance(body, dict) or not isinstance(body.get("keys"), list):
-        # SPIFFE Trust Domain and Bundle §4.1: `keys` is required, and may be empty.
-        msg = f"{what}: no SPIFFE bundle, it has no list of keys"
-        raise InputError(msg)
-    sequence, hint = body.get("spiffe_sequence", 0), body.get("spiffe_refresh_hint")
-    if not isinstance(sequence, int) or sequence < 0:
-        msg = f"{what}: spiffe_sequence {quoted(sequence)} is no number from 0 up"
-        raise InputError(msg)
-    seconds = hint if isinstance(hint, int) and hint >= 0 else DEFAULT_REFRESH_HINT
-    return Document(text.encode(), "application/json", None, None, seconds), sequence
+    hint = DEFAULT_REFRESH_HINT if bundle.refresh_hint is None else bundle.refresh_hint
+    seconds = int(hint.total_seconds())
+    return Document(document, "application/json", None, None, seconds), bundle.sequence or 0
 
 
 def _authorities(pem: str, what: str) -> Iterator[tuple[str, x509.Certificate]]:

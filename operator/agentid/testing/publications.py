@@ -11,14 +11,13 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from agentid.constants import LABEL_ISSUER, LABEL_PUBLICATION
 from agentid.identity import SpiffeId, Validity
 from agentid.ledger import Durable, LedgerState
 from agentid.pki import Authority, CertifiedKey, LeafProfile, LocalSigner, to_pkcs8_pem
 from agentid.pki.crl import CrlEntry, make_crl
 from agentid.pki.ocsp_signer import make_ocsp_responder, responder_key_algorithm
+from agentid.pki.spiffe_bundle import SpiffeBundle, encode_spiffe_bundle
 from agentid.responder.publications import SECRET
 
 if TYPE_CHECKING:
@@ -72,14 +71,9 @@ class Published:
     ) -> Json:
         """The ConfigMap of the bundle."""
         ca = self.ca
-        root = ca.root.certificate.public_bytes(Encoding.DER)
-        document = {
-            "keys": [{"use": "x509-svid", "kty": "OKP", "x5c": [base64.b64encode(root).decode()]}],
-            "spiffe_sequence": sequence,
-            "spiffe_refresh_hint": hint,
-        }
+        document = SpiffeBundle(ca.bundle, sequence, timedelta(seconds=hint))
         data = {
-            "bundle.json": json.dumps(document),
+            "bundle.json": encode_spiffe_bundle(document).decode(),
             "ca.crt": ca.root.certificate_pem.decode(),
             "authorities.pem": ca.intermediate.certificate_pem.decode(),
             "trustDomain": ca.trust_domain.name,
