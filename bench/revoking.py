@@ -1,0 +1,228 @@
+"""`python -m bench.revoking`: how long after its deletion an agent's certificate is refused.
+
+Agents are made, deleted, and looked for on the CRL that their certificate names and by OCSP, both
+over HTTP from a responder that runs beside the operator: what a verifier sees. First one at a time,
+then all at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from agentid.clock import SystemClock
+from agentid.errors import AgentIdError
+from agentid.kube.client import Client
+from agentid.kube.credentials import load_credentials
+from agentid.kube.resources import AGENT_IDENTITIES, SECRETS
+from bench.__main__ import positive
+from bench.figures import Latency
+from bench.load import many, watching
+from bench.namespaces import namespace_of_its_own
+from bench.templates import Template
+from e2e.errors import E2EError
+from e2e.install import install, operator, responder, samples
+from e2e.progress import say
+from e2e.providers import DevCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from e2e.install import Operator
+    from e2e.providers import Cluster
+
+_HOME: Final = "bench-revoking"
+_TEMPLATE: Final = Path(__file__).parent / "templates" / "agentidentity.yaml"
+_PATIENCE: Final = 60.0
+_LOOK: Final = 0.01
+"""Seconds between two looks, which is how exact the figures are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a verifier needs to ask about an agent's certificate.
+
+    Attributes:
+        serial: Of the certificate.
+        crl: Path of the CRL that it names.
+        question: An OCSP request about it, DER.
+    """
+
+    serial: int
+    crl: str
+    question: bytes
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.revoking", description=__doc__)
+    parser.add_argument("--samples", type=positive, default=100, help="agents deleted one by one")
+    parser.add_argument("--number", type=positive, default=500, help="agents deleted at once")
+    return parser.parse_args(given)
+
+
+def main() -> int:
+    """Measure, and print the report."""
+    given = arguments()
+    with tempfile.TemporaryDirectory(prefix="agentid-bench-") as directory:
+        chosen = DevCluster(Path(directory))
+        try:
+            cluster = chosen.up(fsync=True)
+            install(cluster)
+            samples(cluster, "issuer", "classes")
+            with operator(cluster, "bench"), responder(cluster, "bench-responder") as serving:
+                uvloop.run(_measure(cluster, serving, given))
+        except (E2EError, AgentIdError) as error:
+            print(f"\n{error}", file=sys.stderr)
+            return 1
+        finally:
+            chosen.down()
+    return 0
+
+
+async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespace) -> None:
+    credentials = await load_credentials(clock=SystemClock(), kubeconfig=cluster.kubeconfig)
+    base = f"http://127.0.0.1:{await _port(serving)}"
+    async with (
+        Client(credentials, connections=64, field_manager="bench") as client,
+        aiohttp.ClientSession(base) as http,
+        namespace_of_its_own(client, _HOME),
+    ):
+        say(f"{given.samples} agents, deleted one at a time")
+        leaves = await _made(client, "one", given.samples)
+        by_crl, by_ocsp = [], []
+        for name, leaf in leaves.items():
+            sent = time.monotonic()
+            await client.delete(AGENT_IDENTITIES, name, _HOME)
+            crl, answer = await asyncio.gather(
+                _until_listed(http, leaf), _until_revoked(http, leaf)
+            )
+            by_crl.append(crl - sent)
+            by_ocsp.append(answer - sent)
+            await asyncio.sleep(0.3)  # the pace of publication is over
+        print(f"one at a time: on the CRL {_text(by_crl)}; by OCSP {_text(by_ocsp)}")
+
+        say(f"{given.number} agents, deleted at once")
+        leaves = await _made(client, "all", given.number)
+        began: dict[str, float] = {}
+        watch = asyncio.gather(
+            *(_until_listed(http, leaf) for leaf in leaves.values()),
+        )
+        await many(partial(_delete, client, name, began) for name in leaves)
+        seen = dict(zip(leaves, await watch, strict=True))
+        late = [seen[name] - began[name] for name in leaves]
+        rate = len(leaves) / (max(began.values()) - min(began.values()))
+        print(f"at once, {rate:.0f} deletions a second: on the CRL {_text(late)}")
+
+
+async def _made(client: Client, prefix: str, number: int) -> dict[str, Leaf]:
+    template = Template.read(_TEMPLATE)
+    bodies = [template.body(_HOME, index, prefix) for index in range(number)]
+    names = [str(body["metadata"]["name"]) for body in bodies]  # type: ignore[index]
+    async with watching(client, AGENT_IDENTITIES, _HOME, "Ready") as seen:
+        await many(partial(client.create, AGENT_IDENTITIES, body) for body in bodies)
+        await seen.until("all Ready", lambda: all(name in seen.ready for name in names))
+    return {name: await _leaf(client, name) for name in names}
+
+
+async def _leaf(client: Client, name: str) -> Leaf:
+    body = await client.get(SECRETS, f"{name}-agentid", _HOME)
+    data = body["data"]
+    if not isinstance(data, dict):
+        msg = f"Secret {name}-agentid has no data"
+        raise E2EError(msg)
+    chain = x509.load_pem_x509_certificates(base64.b64decode(str(data["tls.crt"])))
+    points = chain[0].extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    names = next(iter(points)).full_name or []
+    request = ocsp.OCSPRequestBuilder().add_certificate(chain[0], chain[1], hashes.SHA1()).build()  # noqa: S303 - names a certificate, as OpenSSL asks
+    return Leaf(
+        chain[0].serial_number,
+        urlsplit(str(names[0].value)).path,
+        request.public_bytes(Encoding.DER),
+    )
+
+
+async def _delete(client: Client, name: str, began: dict[str, float]) -> None:
+    began[name] = time.monotonic()
+    await client.delete(AGENT_IDENTITIES, name, _HOME)
+
+
+_fetched: dict[str, tuple[str, frozenset[int]]] = {}
+
+
+async def _until_listed(http: aiohttp.ClientSession, leaf: Leaf) -> float:
+    """When the CRL that is served names the certificate."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        etag, _ = _fetched.get(leaf.crl, ("", frozenset()))
+        headers = {"If-None-Match": etag} if etag else {}
+        async with http.get(leaf.crl, headers=headers) as answer:
+            if answer.status == 200:  # noqa: PLR2004
+                listed = x509.load_der_x509_crl(await answer.read())
+                serials = frozenset(each.serial_number for each in listed)
+                _fetched[leaf.crl] = (answer.headers["ETag"], serials)
+        if leaf.serial in _fetched[leaf.crl][1]:
+            return time.monotonic()
+        await asyncio.sleep(_LOOK)
+    msg = f"serial {leaf.serial:x} is not on the CRL after {_PATIENCE:.0f} s"
+    raise E2EError(msg)
+
+
+async def _until_revoked(http: aiohttp.ClientSession, leaf: Leaf) -> float:
+    """When OCSP says revoked."""
+    deadline = time.monotonic() + _PATIENCE
+    headers = {"Content-Type": "application/ocsp-request"}
+    while time.monotonic() < deadline:
+        async with http.post("/ocsp", data=leaf.question, headers=headers) as answer:
+            told = ocsp.load_der_ocsp_response(await answer.read())
+        if (
+            told.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+            and told.certificate_status is ocsp.OCSPCertStatus.REVOKED
+        ):
+            return time.monotonic()
+        await asyncio.sleep(_LOOK)
+    msg = f"OCSP does not say that {leaf.serial:x} is revoked after {_PATIENCE:.0f} s"
+    raise E2EError(msg)
+
+
+async def _port(serving: Operator) -> int:
+    """The port that the responder took, from its log."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        for line in serving.log.read_text(encoding="utf-8").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if event.get("event") == "http_serving":
+                return int(event["port"])
+        await asyncio.sleep(0.1)
+    msg = f"the responder does not start; see {serving.log}"
+    raise E2EError(msg)
+
+
+def _text(seconds: list[float]) -> str:
+    found = Latency.of(seconds)
+    p50, p99, worst = (1000 * each for each in (found.p50, found.p99, found.worst))
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {worst:.0f} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
