@@ -533,3 +533,72 @@ def test_class_change_takes_away_what_the_new_class_does_not_give() -> None:
     old = granted(identity())
     assert takes_away(old, granted(identity(className="strict"), other), now=NOW)
     assert not takes_away(old, granted(identity(className="strict"), same), now=NOW)
+
+
+# What a certificate says beside the permissions
+
+
+def test_a_class_has_a_policy_of_its_own_unless_it_names_one() -> None:
+    """The one that it names comes with the place where it is explained."""
+    assert granted(identity()).policy_oid == class_policy_oid("batch")
+    named = {"oid": "1.3.6.1.4.1.99999.1", "cpsURI": "https://pki.example.org/cps"}
+    grant = granted(identity(), agent_class(certificatePolicy=named))
+    assert (grant.policy_oid, grant.cps_uri) == (named["oid"], named["cpsURI"])
+
+
+def test_the_extension_is_critical_if_the_class_says_so() -> None:
+    """By default it is not: next to no verifier knows it."""
+    assert not granted(identity()).critical
+    assert granted(identity(), agent_class(authorization={"critical": True})).critical
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "limit", "ephemeral"),
+    [
+        pytest.param("5m", None, True, id="at-the-default"),
+        pytest.param("301s", None, False, id="a-second-above"),
+        pytest.param("1m", "0s", False, id="switched-off"),
+        pytest.param("1h", "1h", True, id="raised"),
+    ],
+)
+def test_a_certificate_that_lives_briefly_is_not_published(
+    lifetime: str, limit: str | None, *, ephemeral: bool
+) -> None:
+    """RFC 9608, up to the lifetime that the class draws the line at."""
+    spec: dict[str, Any] = {"lifetime": lifetime}
+    if limit is not None:
+        spec["revocation"] = {"ephemeralLifetime": limit}
+    assert granted(identity(), agent_class(**spec)).ephemeral is ephemeral
+
+
+def test_a_class_that_migrates_grants_the_second_algorithm() -> None:
+    """Gradually; going back is a change like any other."""
+    plain = verdict(identity())
+    assert isinstance(plain, Granted)
+    assert not plain.gradual
+    moving = verdict(identity(), agent_class(migration={"keyAlgorithm": "MLDSA65"}))
+    assert isinstance(moving, Granted)
+    assert moving.gradual
+    assert moving.grant.key_algorithm is KeyAlgorithm.MLDSA65
+
+
+def test_what_is_granted_is_what_the_certificate_says() -> None:
+    """The permissions, canonical, with windows in minutes of the week."""
+    schedule = {
+        "timeZone": "Europe/Berlin",
+        "windows": [{"days": ["Mon", "Tue"], "start": "22:00", "end": "02:00"}],
+    }
+    asking = identity(
+        permissions={
+            "systems": ["erp.pay", "erp.invoices"],
+            "operations": ["read"],
+            "schedule": schedule,
+        }
+    )
+    policy = granted(asking).authorized
+    assert policy.systems == ("erp.invoices", "erp.pay")
+    assert policy.operations == ("read",)
+    assert policy.schedule is not None
+    assert policy.schedule.time_zone == "Europe/Berlin"
+    day = 24 * 60
+    assert policy.schedule.windows == ((22 * 60, 26 * 60), (day + 22 * 60, day + 26 * 60))

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from agentid.api import DeliveryMode
 from agentid.identity import RevocationReason, SerialNumber, Validity
+from agentid.pki.algorithm import KeyAlgorithm
+from agentid.policy import Granted
 from agentid.policy.plan import Cause, Held, Observed, Plan, Standing, plan, renewal_of
+from agentid.policy.rotation import Demands
 from tests.support.observed import (
     BLOCKED,
     DAY,
@@ -36,6 +39,7 @@ OTHERS_FINALIZER = "example.com/held"
 A, B, C = held(1, age=3 * HOUR), held(2, age=2 * HOUR, replaces=1), held(3, replaces=2)
 STRANGER = held(9, age=4 * HOUR, wish=Wish(uid="uid-of-a-namesake-that-is-gone"))
 EXPIRED = held(8, age=25 * HOUR)
+SIGNED = replace(A, authority="a1", bundle=2)
 NARROW, WIDE = Wish(level=1), Wish(level=3)
 
 
@@ -185,6 +189,32 @@ AFTER_RENEWAL = held(1, age=17 * HOUR)
             Cause.CHANGED,
             1,
             id="issued-by-a-newer-release",
+        ),
+        pytest.param(
+            replace(observe(SIGNED, told=status(A)), demands=Demands(frozenset({"a1"}))),
+            Cause.AUTHORITY,
+            1,
+            id="its-authority-is-on-its-way-out",
+        ),
+        pytest.param(
+            replace(observe(SIGNED, told=status(A)), demands=Demands(bundle=3)),
+            Cause.AUTHORITY,
+            1,
+            id="delivered-without-a-root-that-came-since",
+        ),
+        pytest.param(
+            replace(observe(SIGNED, told=status(A), wish=Wish(level=1)), demands=Demands(bundle=3)),
+            Cause.CHANGED,
+            1,
+            id="changed-comes-before-its-authority",
+        ),
+        pytest.param(
+            replace(
+                observe(SIGNED, told=status(A), wish=Wish(requested=NOW)), demands=Demands(bundle=3)
+            ),
+            Cause.AUTHORITY,
+            1,
+            id="its-authority-comes-before-requested",
         ),
         pytest.param(
             observe(A, told=status(A), wish=Wish(requested=NOW)), Cause.REQUESTED, 1, id="asked-for"
@@ -651,3 +681,57 @@ def test_no_certificate_is_due_when_it_is_made(lifetime: int, before: int | None
     due = renewal_of(short, wanted.model_copy(update={"spec": spec}))
     assert short.issued_at <= due <= short.validity.not_after
     assert lifetime < 3 or due > short.issued_at
+
+
+# Authorities and algorithms
+
+
+@pytest.mark.parametrize(
+    "demands",
+    [
+        pytest.param(Demands(), id="none"),
+        pytest.param(Demands(frozenset({"a2"}), 2), id="of-others"),
+    ],
+)
+def test_a_certificate_that_meets_the_demands_stays(demands: Demands) -> None:
+    """Signed by an authority that stays, and delivered with a bundle that is new enough."""
+    world = replace(observe(SIGNED, told=status(A)), demands=demands)
+    assert plan(world, NOW) == due(SIGNED)
+
+
+def test_what_a_distrusted_authority_signed_does_not_run_out() -> None:
+    """Once replaced it is revoked after the grace period, as if something was taken away."""
+    old = replace(A, authority="a1")
+    new = replace(B, authority="a2")
+    moving = Demands(frozenset({"a1"}))
+    world = replace(observe(new, old, told=status(B)), demands=moving)
+    late = plan(world, B.issued_at + GRACE)
+    assert late.revoke == ((old, REPLACED),)
+    assert plan(world, B.issued_at + GRACE - SECOND).revoke == ()
+    assert plan(replace(world, demands=Demands()), B.issued_at + GRACE).revoke == ()
+
+
+def test_a_refused_identity_keeps_nothing_of_a_distrusted_authority() -> None:
+    """It can be given no other one, so what it has is taken."""
+    world = replace(
+        observe(SIGNED, told=status(A), wish=WIDE, allows=2, grace=timedelta(0)),
+        demands=Demands(frozenset({"a1"})),
+    )
+    assert plan(world, NOW).revoke == ((SIGNED, WITHDRAWN),)
+    assert plan(replace(world, demands=Demands()), NOW).revoke == ()
+
+
+def test_another_algorithm_waits_for_the_renewal_while_the_class_migrates() -> None:
+    """And for nothing else: any other difference is a change as ever."""
+    world = observe(A, told=status(A))
+    assert isinstance(world.verdict, Granted)
+    strong = replace(world.verdict.grant, key_algorithm=KeyAlgorithm.MLDSA65)
+    assert plan(replace(world, verdict=replace(world.verdict, grant=strong)), NOW).issue is (
+        Cause.CHANGED
+    )
+    migrating = replace(world.verdict, grant=strong, gradual=True)
+    moving = replace(world, verdict=migrating)
+    assert plan(moving, NOW).issue is None
+    assert plan(moving, renewal_of(A, class_up_to(3))).issue is Cause.RENEWAL
+    other = replace(migrating, grant=replace(strong, sponsor="ops@example.com"))
+    assert plan(replace(world, verdict=other), NOW).issue is Cause.CHANGED

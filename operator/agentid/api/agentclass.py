@@ -278,12 +278,12 @@ class AgentClassSpec(Model):
 
 
 class KeyAlgorithmStatus(Model):
-    """How many certificates in force have keys of one algorithm."""
+    """How many certificates in use have keys of one algorithm."""
 
     algorithm: KeyAlgorithm
     """Key algorithm."""
     certificates: Annotated[int, Number(0, 2**31 - 1)]
-    """Number of live certificates."""
+    """Number of certificates that are in force and were not replaced yet."""
 
 
 class AgentClassStatus(Model):
@@ -299,8 +299,8 @@ class AgentClassStatus(Model):
         tuple[KeyAlgorithmStatus, ...],
         Items(16, list_type="map", keys=("algorithm",)),
     ] = ()
-    """Live certificates of the class by the algorithm of their keys; written while a migration
-    goes on, every half a minute at most."""
+    """Certificates of the class that are in use, by the algorithm of their keys; written while a
+    migration goes on, every half a minute at most."""
 
 
 class AgentClass(Resource):

@@ -108,10 +108,15 @@ class ClassService:
 
 
 def keys_in_use(ledger: LedgerState, now: datetime) -> dict[str, Counter[KeyAlgorithm]]:
-    """How many live certificates of each class have keys of each algorithm."""
+    """How many certificates in use have keys of each algorithm, by class.
+
+    One that was replaced runs out by itself and says nothing of where its agent is.
+    """
+    live = [entry.issued for entry in ledger.entries() if entry.is_live(now)]
+    replaced = {each.replaces for each in live}
     found: dict[str, Counter[KeyAlgorithm]] = {}
-    for entry in ledger.entries():
-        if entry.is_live(now) and (kind := _kind(entry.issued.grant)) is not None:
+    for each in live:
+        if each.serial not in replaced and (kind := _kind(each.grant)) is not None:
             found.setdefault(kind[0], Counter())[kind[1]] += 1
     return found
 

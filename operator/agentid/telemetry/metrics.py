@@ -104,7 +104,7 @@ class _StateCollector(Collector):
         yield authorities
         keys = GaugeMetricFamily(
             "agentid_live_keys",
-            "Certificates in force by class and key algorithm",
+            "Certificates in use by class and key algorithm",
             labels=["class", "algorithm"],
         )
         for kind, count in now.keys_in_use.items():
