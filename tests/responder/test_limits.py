@@ -220,6 +220,21 @@ async def test_a_body_that_trickles_is_refused() -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+async def test_a_client_that_waits_for_continue_gets_it() -> None:
+    """And then its OCSP answer; one whose body is too long gets that at once instead."""
+    async with serving(SystemClock()) as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.ports.http)
+        head = b"POST /ocsp HTTP/1.1\r\nHost: x\r\nContent-Type: application/ocsp-request\r\n"
+        writer.write(head + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"\x30\x00")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.transport.abort()
+        long = head + b"Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+        assert (await raw(world, long)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_connections_are_bounded() -> None:
     """For one address, and for all; whoever goes makes room."""
     async with serving(SystemClock(), limits=Limits(client_connections=3)) as world:

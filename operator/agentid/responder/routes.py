@@ -49,6 +49,9 @@ _READ: Final = frozenset({"GET", "HEAD"})
 _RETRY: Final = "5"
 """Seconds after which who came before the ledger was read may come again."""
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""Clients of .NET wait for it before they send the body of a POST (RFC 9110 §10.1.1)."""
+
 Route = Callable[[web.BaseRequest, str, str], Awaitable[web.StreamResponse]]
 """Answers a request, given what follows the route's name in the path, and the query."""
 
@@ -226,6 +229,9 @@ class PlainRoutes:
         content = request.content
         if content.is_eof():
             return content.read_nowait()
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(_CONTINUE)
+            request.writer.output_size = 0
         parts, size = [], 0
         async with asyncio.timeout(self._body_seconds):
             while part := await content.readany():

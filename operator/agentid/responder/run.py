@@ -79,7 +79,8 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
         ):
             _log.info("responder_started", namespace=namespace, probes=probes)
             work = [
-                watches.run(),
+                watches.follow_config_maps(),
+                watches.follow_secret(),
                 _follow(ledger, responder),
                 _keep_house(responder, ports),
             ]

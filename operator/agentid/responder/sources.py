@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -62,17 +61,12 @@ class Watches:
         self._random = random
         self._missing = {CONFIG_MAPS.plural, SECRETS.plural}
 
-    async def run(self) -> None:
-        """Follow until cancelled.
+    async def follow_config_maps(self) -> None:
+        """Follow CRLs and bundles until cancelled.
 
         Raises:
-            ForbiddenError: We may not read this; `manifests/rbac/responder.yaml` is missing.
+            ForbiddenError: We may not read them; `manifests/rbac/responder.yaml` is missing.
         """
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._config_maps())
-            group.create_task(self._secret())
-
-    async def _config_maps(self) -> None:
         async with aclosing(self._reflect(CONFIG_MAPS, _PUBLISHED)) as changes:
             async for change in changes:
                 if change.type in _CURRENT:
@@ -82,7 +76,8 @@ class Watches:
                 else:
                     self._publications.config_map(change.object)
 
-    async def _secret(self) -> None:
+    async def follow_secret(self) -> None:
+        """Follow the one Secret until cancelled. Raises what `follow_config_maps` does."""
         async with aclosing(self._reflect(SECRETS, _OWN_SECRET)) as changes:
             async for change in changes:
                 if change.type in _CURRENT:
