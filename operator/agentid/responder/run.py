@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import secrets
 import signal
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,9 @@ _TIDY: Final = 60.0
 
 _EPOCH_OCTETS: Final = 6
 
+_OTHER_FILES: Final = 256
+"""Open files beside connections of clients: watches, probes, handshakes that are under way."""
+
 
 async def run_responder(settings: Settings, *, clock: Clock) -> None:
     """Run until SIGTERM or SIGINT, then stop in order.
@@ -54,6 +58,7 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
             certificate.
         AgentIdError: It cannot go on, such as without the right to read what is published.
     """
+    _allow_connections(settings.limits.connections)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -135,6 +140,18 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[object, object, N
             raise error
     message = "a part of the responder ended that must not; its log lines above say which"
     raise InternalError(message)
+
+
+def _allow_connections(each: int) -> None:
+    """Raise the soft limit of open files as far as it goes, so that ours are what is met first."""
+    wanted = 2 * each + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _log.warning("open_files_limited", allowed=allowed, wanted=wanted)
 
 
 def _outage(error: AgentIdError, seconds: float) -> None:
