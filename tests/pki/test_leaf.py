@@ -22,6 +22,7 @@ from agentid.pki import (
     prepare,
     sign,
 )
+from agentid.pki.assemble import encoded_extension
 from agentid.pki.view import read_certificate
 from agentid.testing.ca import NOON, ThrowawayCA
 
@@ -197,8 +198,8 @@ def test_the_bytes_that_were_linted_are_the_bytes_that_are_signed() -> None:
 
 def test_a_builder_that_slips_is_caught_by_the_lint(monkeypatch: pytest.MonkeyPatch) -> None:
     """If what was built is not what was ordered, nothing is prepared and the fault is named."""
-    slipped = x509.BasicConstraints(ca=True, path_length=None)
-    monkeypatch.setattr("agentid.pki.leaf._BASIC_CONSTRAINTS", slipped)
+    slipped = encoded_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    monkeypatch.setattr("agentid.pki.assemble._SAME_IN_ALL", slipped)
     with pytest.raises(InternalError, match=r"fails the lint: .*a leaf must not be a CA"):
         CA.issue()
 
@@ -242,6 +243,60 @@ def test_a_wrong_signature_never_leaves(signature: bytes) -> None:
     prepared = prepare(CA.profile(), CA.key("a").public_key(), authority, CA.serial())
     with pytest.raises(InternalError, match="made a signature that does not verify"):
         sign(prepared, authority)
+
+
+class WornSigner(LocalSigner):
+    """A key of this process on a processor that computes wrongly."""
+
+    def sign(self, data: bytes) -> bytes:
+        """A good signature over something else."""
+        return super().sign(data + b"!")
+
+
+def worn_authority(algorithm: KeyAlgorithm) -> tuple[ThrowawayCA, Authority]:
+    """A CA, and its authority on a worn processor."""
+    ca = ThrowawayCA(algorithm=algorithm)
+    signer = WornSigner(ca.intermediate.private_key)
+    chain = (ca.intermediate.certificate,)
+    return ca, Authority(ca.trust_domain, chain, ca.root.certificate, signer)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [KeyAlgorithm.RSA3072, KeyAlgorithm.MLDSA44, KeyAlgorithm.MLDSA87]
+)
+def test_every_signature_is_verified_where_that_is_cheap(algorithm: KeyAlgorithm) -> None:
+    """A single wrong RSA signature can give the key away, so none may leave."""
+    ca, authority = worn_authority(algorithm)
+    assert authority.verifies_one_in == 1
+    prepared = prepare(ca.profile(), ca.key("a").public_key(), authority, SerialNumber(4711))
+    with pytest.raises(InternalError, match="made a signature that does not verify"):
+        sign(prepared, authority)
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.ECDSAP256, KeyAlgorithm.ED25519])
+def test_a_worn_processor_is_found_by_the_sample(algorithm: KeyAlgorithm) -> None:
+    """Where verifying costs more than signing, the serial number draws one in 64."""
+    ca, authority = worn_authority(algorithm)
+    found = []
+    for serial in range(1000, 1128):
+        prepared = prepare(ca.profile(), ca.key("a").public_key(), authority, SerialNumber(serial))
+        try:
+            sign(prepared, authority)
+        except InternalError:
+            found.append(serial)
+    assert found == [1024, 1088]
+
+
+def test_a_key_of_this_process_is_the_certified_one() -> None:
+    """Its signatures are taken on trust, so it is compared when the authority is made."""
+    ca = ThrowawayCA()
+    with pytest.raises(InputError, match="is not that of the issuing certificate"):
+        Authority(
+            ca.trust_domain,
+            (ca.intermediate.certificate,),
+            ca.root.certificate,
+            LocalSigner(ca.root.private_key),
+        )
 
 
 def test_a_signer_that_is_away_spends_the_prepared_leaf() -> None:

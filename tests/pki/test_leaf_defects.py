@@ -678,6 +678,19 @@ def test_the_lint_names_the_defect_in_the_bytes(tweak: RawTweak, sentence: str) 
 
 
 @pytest.mark.parametrize("order", ORDERS)
+def test_a_good_leaf_takes_the_short_way_and_no_other_does(order: Order) -> None:
+    """What equals the order to the last bit is silent without the rules; no defect gets there."""
+
+    def exact(der: bytes) -> bool:
+        return lint.is_exact(tbs_of(der), expected(order))
+
+    assert exact(good(order))
+    for name, der in every_vector().items():
+        if der != good(order):
+            assert not exact(der), name
+
+
+@pytest.mark.parametrize("order", ORDERS)
 def test_every_single_bit_is_covered(order: Order) -> None:
     """Whichever bit of the leaf is flipped, the lint finds a fault: it looks at everything."""
     tbs = tbs_of(good(order))

@@ -11,7 +11,7 @@ from cryptography import x509
 from agentid.errors import InputError
 from agentid.identity import TrustDomain, Validity
 from agentid.pki import make_intermediate, make_root
-from agentid.pki.leaf import distribution_points, information_access
+from agentid.pki.assemble import distribution_points, information_access
 from agentid.testing.ca import NOON, ThrowawayCA
 
 CA = ThrowawayCA()

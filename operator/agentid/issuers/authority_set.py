@@ -223,15 +223,16 @@ def _load_root(
         if not key_pem:
             return RootAuthority(certificate, None)
         key = load_private_key(key_pem, what=names.root_key)
+        if key.public_key() != certificate.public_key():
+            faults.append(
+                f"{names.root_key}: it is not the private key of {names.root}; give the two that "
+                "belong together"
+            )
+            return RootAuthority(certificate, None)
         authority = Authority(trust_domain, (certificate,), certificate, LocalSigner(key))
     except InputError as error:
         faults.append(str(error))
         return None
-    if key.public_key() != certificate.public_key():
-        faults.append(
-            f"{names.root_key}: it is not the private key of {names.root}; give the two that "
-            "belong together"
-        )
     return RootAuthority(certificate, authority)
 
 

@@ -48,6 +48,7 @@ _MAX_WINDOWS: Final = 7 * 16  # a schedule of the resources has sixteen, each on
 
 # Visible ASCII: all that the resources allow, and nothing that looks like something else.
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
+_ENTRIES: Final = re.compile(r"[!-~]{1,253}(?: [!-~]{1,253})*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +207,10 @@ def _check_entries(name: str, entries: tuple[str, ...], most: int) -> None:
     if len(entries) > most:
         msg = f"{_WHAT}: {len(entries)} {name}, at most {most} are allowed"
         raise InputError(msg)
-    for entry in entries:
-        check_text(f"entry of {name}", entry, _MAX_ENTRY)
+    together = " ".join(entries)
+    if not _ENTRIES.fullmatch(together) or together.count(" ") != len(entries) - 1:
+        for entry in entries:
+            check_text(f"entry of {name}", entry, _MAX_ENTRY)
     if list(entries) != sorted(set(entries)):
         msg = f"{_WHAT}: the {name} are not sorted, or hold an entry twice"
         raise InputError(msg)

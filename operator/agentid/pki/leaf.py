@@ -2,8 +2,7 @@
 
     LeafProfile + public key + serial ──prepare──► PreparedLeaf ──sign──► Leaf
                                         │                         │
-             built by the library's builder, under a throwaway key; its bytes taken apart again
-             by `lint`                                            │
+             assembled; its bytes taken apart again by `lint`     │
                                   the same bytes signed by the authority, and the signature verified
 
 `sign` takes nothing but a `PreparedLeaf`, and each only once, so no serial number is signed twice.
@@ -12,20 +11,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat import asn1
-from cryptography.x509.oid import (
-    AuthorityInformationAccessOID,
-    ExtendedKeyUsageOID,
-    NameOID,
-)
 
 from agentid.errors import InputError, InternalError
-from agentid.pki import lint, oids, schema
+from agentid.pki import lint, schema
+from agentid.pki.assemble import certificate, leaf_tbs
 from agentid.pki.keys import PublicKey, check_public_key, public_key_der, verify_signature
 from agentid.pki.pem import certificate_pem
 
@@ -37,35 +30,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Leaf",
     "PreparedLeaf",
-    "distribution_points",
-    "information_access",
     "key_identifier",
     "prepare",
     "sign",
 ]
-
-_MAX_ATTRIBUTE_CHARACTERS: Final = 64  # RFC 5280 appendix A.1: ub-common-name
-
-_BASIC_CONSTRAINTS: Final = x509.BasicConstraints(ca=False, path_length=None)
-_KEY_USAGE: Final = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-_PURPOSES: Final = x509.ExtendedKeyUsage(
-    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-)
-# RFC 9608 §2: id-ce-noRevAvail, whose value is NULL.
-_NO_REV_AVAIL: Final = x509.UnrecognizedExtension(
-    x509.ObjectIdentifier("2.5.29.56"), asn1.encode_der(asn1.Null())
-)
-_AUTHORIZATION: Final = x509.ObjectIdentifier(oids.AUTHORIZATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +159,7 @@ def prepare(
         msg = "public key: it is the key of the issuing authority; generate one for the agent"
         raise InputError(msg)
 
-    draft = _build(profile, public_key, spki, authority, serial).sign(
-        authority.draft_key, authority.algorithm.signature_hash
-    )
-    tbs = draft.tbs_certificate_bytes
+    tbs = leaf_tbs(profile, spki, key_identifier(spki), authority, serial)
     expected = lint.Expected(
         spiffe_id=profile.spiffe_id,
         serial=serial,
@@ -225,6 +190,9 @@ def prepare(
 def sign(prepared: PreparedLeaf, authority: Authority) -> Leaf:
     """Sign exactly the bytes that were linted, and verify the signature.
 
+    Each signature of a signer elsewhere is verified; of one in this process where that costs less
+    than signing, else a sample (`Authority.verifies_one_in`).
+
     The caller still owes the record: the serial must be durably on the ledger before anything of
     the leaf leaves the process.
 
@@ -235,21 +203,14 @@ def sign(prepared: PreparedLeaf, authority: Authority) -> Leaf:
     """
     tbs = prepared.take(authority)
     signature = authority.signer.sign(tbs)
-    try:
-        verify_signature(authority.public_key, authority.algorithm, signature, tbs)
-    except InputError as error:
-        msg = f"the signer of {authority.trust_domain} made a signature that does not verify"
-        raise InternalError(msg) from error
-    # RFC 5280 §4.1.1.2: the algorithm outside is that inside; the lint has checked the one inside.
-    der = asn1.encode_der(
-        schema.SignedCertificate(
-            tbs_certificate=schema.decode(asn1.TLV, tbs, what="certificate"),
-            signature_algorithm=schema.decode(
-                schema.TbsCertificate, tbs, what="certificate"
-            ).signature,
-            signature=asn1.BitString(signature, 0),
-        )
-    )
+    if prepared.serial.value % authority.verifies_one_in == 0:
+        try:
+            verify_signature(authority.public_key, authority.algorithm, signature, tbs)
+        except InputError as error:
+            msg = f"the signer of {authority.trust_domain} made a signature that does not verify"
+            raise InternalError(msg) from error
+    # RFC 5280 §4.1.1.2: the algorithm outside is that inside, which the lint has seen.
+    der = certificate(tbs, authority.signature_algorithm_der, signature)
     return Leaf(
         der=der,
         chain_der=(der, *authority.chain_der),
@@ -269,94 +230,3 @@ def key_identifier(spki: bytes) -> bytes:
     """
     key = schema.decode(schema.SubjectPublicKeyInfo, spki, what="public key")
     return sha256(key.subject_public_key.as_bytes()).digest()[:20]
-
-
-def _build(
-    profile: LeafProfile,
-    public_key: PublicKey,
-    spki: bytes,
-    authority: Authority,
-    serial: SerialNumber,
-) -> x509.CertificateBuilder:
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(profile.spiffe_id))])
-    builder = (
-        x509.CertificateBuilder()
-        .serial_number(serial.value)
-        .issuer_name(authority.certificate.subject)
-        .not_valid_before(profile.validity.not_before)
-        .not_valid_after(profile.validity.not_after)
-        .subject_name(_subject(profile.spiffe_id))
-        .public_key(public_key)
-        .add_extension(_BASIC_CONSTRAINTS, critical=True)
-        .add_extension(_KEY_USAGE, critical=True)
-        .add_extension(_PURPOSES, critical=False)
-        .add_extension(names, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier(key_identifier(spki)), critical=False)
-        .add_extension(authority.authority_key_identifier, critical=False)
-    )
-    if profile.policy_oid is not None:
-        builder = builder.add_extension(
-            _policies(profile.policy_oid, profile.cps_uri), critical=False
-        )
-    if profile.no_rev_avail:
-        builder = builder.add_extension(_NO_REV_AVAIL, critical=False)
-    if profile.crl_uri is not None:
-        builder = builder.add_extension(distribution_points(profile.crl_uri), critical=False)
-    if profile.ocsp_uri is not None or profile.ca_issuers_uri is not None:
-        access = information_access(profile.ocsp_uri, profile.ca_issuers_uri)
-        builder = builder.add_extension(access, critical=False)
-    if profile.authorization is not None:
-        extension = x509.UnrecognizedExtension(_AUTHORIZATION, profile.authorization.der)
-        builder = builder.add_extension(extension, critical=profile.authorization_critical)
-    return builder
-
-
-def _subject(spiffe_id: SpiffeId) -> x509.Name:
-    """A name for display only, each part cut to the 64 characters that X.520 allows.
-
-    The common name is `<namespace>/<name>`: its `/` keeps verifiers that fall back on the common
-    name from ever reading an agent's name, which its team chose, as a host name (RFC 6125 §6.4.4).
-    """
-    agent = spiffe_id.agent
-    display = f"{agent.namespace}/{agent.name}" if agent else spiffe_id.path
-    return x509.Name(
-        [
-            _organization(spiffe_id.trust_domain.name),
-            x509.NameAttribute(NameOID.COMMON_NAME, display[:_MAX_ATTRIBUTE_CHARACTERS]),
-        ]
-    )
-
-
-@lru_cache(maxsize=64)  # trust domains come in ones
-def _organization(trust_domain: str) -> x509.NameAttribute[str]:
-    return x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain[:_MAX_ATTRIBUTE_CHARACTERS])
-
-
-@lru_cache(maxsize=1024)  # one for each shard of each authority
-def distribution_points(uri: str) -> x509.CRLDistributionPoints:
-    """One place where the CRL is found (RFC 5280 §4.2.1.13)."""
-    names = [x509.UniformResourceIdentifier(uri)]
-    return x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
-
-
-@lru_cache(maxsize=256)  # one for each authority
-def information_access(
-    ocsp_uri: str | None, ca_issuers_uri: str | None
-) -> x509.AuthorityInformationAccess:
-    """Where OCSP is asked and where the issuer's certificate is found (RFC 5280 §4.2.2.1)."""
-    return x509.AuthorityInformationAccess(
-        x509.AccessDescription(method, x509.UniformResourceIdentifier(uri))
-        for method, uri in (
-            (AuthorityInformationAccessOID.OCSP, ocsp_uri),
-            (AuthorityInformationAccessOID.CA_ISSUERS, ca_issuers_uri),
-        )
-        if uri is not None
-    )
-
-
-@lru_cache(maxsize=256)  # one entry per class; classes come in tens
-def _policies(oid: str, cps_uri: str | None) -> x509.CertificatePolicies:
-    qualifiers: list[str | x509.UserNotice] | None = None if cps_uri is None else [cps_uri]
-    return x509.CertificatePolicies(
-        [x509.PolicyInformation(x509.ObjectIdentifier(oid), qualifiers)]
-    )

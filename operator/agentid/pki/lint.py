@@ -1,49 +1,48 @@
 """The last look at a leaf before it is signed.
 
 It takes the very bytes that are to be signed apart again, with `schema` and not with the library's
-certificate builder or parser, and asks that every field says what was ordered and nothing else.
-So a slip in the builder, in the library, or in a profile shows before a signature exists.
+certificate parser, and asks that every field says what was ordered and nothing else.
+So a slip in the assembling, in the library, or in a profile shows before a signature exists.
+
+Nearly always the leaf is to the last bit what a second writer, `exact`, makes of the order. Only if
+it is not are the rules asked, to name what is wrong; and for a sample, so that the two writers and
+the rules are held to each other for as long as certificates are made.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.hazmat import asn1
 
 from agentid.errors import InputError
 from agentid.identity.quoting import quoted
 from agentid.pki import authorization, schema, svid
-from agentid.pki.algorithm import KeyAlgorithm
+from agentid.pki.exact import (
+    SIGNATURE_ALGORITHMS,
+    distribution_points_der,
+    exact_tbs,
+    information_access_der,
+)
 from agentid.pki.view import EXTENSION_NAMES, CertificateView, Oid, read_tbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agentid.identity import SerialNumber, SpiffeId, Validity
+    from agentid.pki.algorithm import KeyAlgorithm
 
-__all__ = ["Expected", "faults"]
+__all__ = ["Expected", "faults", "is_exact"]
+
+_SAMPLE: Final = 64
+"""Of so many leaves one is taken apart in any case, drawn by its serial number: 4 us on each."""
 
 _V3: Final = 2
 _UTC_TIME_ENDS: Final = 2050  # RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050
 _MAX_ATTRIBUTE_CHARACTERS: Final = 64  # RFC 5280 appendix A.1: ub-common-name, ub-organization-name
 _UTF8_STRING: Final = b"\x0c"
 _IA5_STRING: Final = b"\x16"
-
-# RFC 5758 §3.2, RFC 8410 §3, RFC 4055 §5, RFC 9881 §2: each AlgorithmIdentifier as a whole.
-_SIGNATURE_ALGORITHMS: Final[Mapping[KeyAlgorithm, bytes]] = {
-    KeyAlgorithm.ECDSAP256: bytes.fromhex("300a06082a8648ce3d040302"),
-    KeyAlgorithm.ECDSAP384: bytes.fromhex("300a06082a8648ce3d040303"),
-    KeyAlgorithm.ECDSAP521: bytes.fromhex("300a06082a8648ce3d040304"),
-    KeyAlgorithm.ED25519: bytes.fromhex("300506032b6570"),
-    KeyAlgorithm.RSA3072: bytes.fromhex("300d06092a864886f70d01010b0500"),
-    KeyAlgorithm.RSA4096: bytes.fromhex("300d06092a864886f70d01010b0500"),
-    KeyAlgorithm.MLDSA44: bytes.fromhex("300b0609608648016503040311"),
-    KeyAlgorithm.MLDSA65: bytes.fromhex("300b0609608648016503040312"),
-    KeyAlgorithm.MLDSA87: bytes.fromhex("300b0609608648016503040313"),
-}
 
 # Which extensions a leaf has, and whether each is critical. The others depend on the profile.
 _ALWAYS: Final[Mapping[str, bool]] = {
@@ -56,13 +55,10 @@ _ALWAYS: Final[Mapping[str, bool]] = {
 }
 _PURPOSES: Final = frozenset({Oid.SERVER_AUTH, Oid.CLIENT_AUTH})
 _DIGITAL_SIGNATURE: Final = asn1.encode_der(asn1.BitString(b"\x80", 7))
-_OCSP: Final = bytes.fromhex("06082b06010505073001")
-_CA_ISSUERS: Final = bytes.fromhex("06082b06010505073002")
 _NULL: Final = asn1.encode_der(asn1.Null())
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What the leaf must say.
 
     Attributes:
@@ -104,6 +100,8 @@ class Expected:
 
 def faults(tbs: bytes, expected: Expected) -> tuple[str, ...]:
     """Everything that is wrong with the TBSCertificate, one sentence each; empty if nothing."""
+    if expected.serial.value % _SAMPLE and is_exact(tbs, expected):
+        return ()
     try:
         view = read_tbs(tbs)
     except InputError as error:
@@ -118,13 +116,25 @@ def faults(tbs: bytes, expected: Expected) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_exact(tbs: bytes, expected: Expected) -> bool:
+    """Whether the leaf is the one right encoding of the order, and the order is a good one.
+
+    False means only that the rules have to be asked.
+    """
+    return (
+        bool(expected.spiffe_id.path)
+        and expected.validity.within(expected.issuer_validity)
+        and tbs == exact_tbs(expected)
+    )
+
+
 def _header(view: CertificateView, expected: Expected) -> Iterator[str]:
     tbs = view.tbs
     if tbs.version != _V3:
         yield f"version: it is {tbs.version + 1}, but must be 3"
     if tbs.serial_number != expected.serial.value:
         yield f"serialNumber: it is {tbs.serial_number:x}, but {expected.serial} was drawn"
-    if view.signature_algorithm_der != _SIGNATURE_ALGORITHMS[expected.issuer_algorithm]:
+    if view.signature_algorithm_der != SIGNATURE_ALGORITHMS[expected.issuer_algorithm]:
         yield (
             f"signature: it is {view.signature_algorithm_der.hex()}, which is not how "
             f"{expected.issuer_algorithm} signs"
@@ -293,11 +303,11 @@ def _revocation(view: CertificateView, expected: Expected) -> Iterator[str]:
     if (
         points is not None
         and expected.crl_uri is not None
-        and points.value != _distribution_points(expected.crl_uri)
+        and points.value != distribution_points_der(expected.crl_uri)
     ):
         yield f"cRLDistributionPoints: it is not {quoted(expected.crl_uri)} alone"
     access = view.extensions.get(Oid.AUTHORITY_INFO_ACCESS)
-    if access is not None and access.value != _information_access(
+    if access is not None and access.value != information_access_der(
         expected.ocsp_uri, expected.ca_issuers_uri
     ):
         yield "authorityInfoAccess: it is not the OCSP and caIssuers URIs that were ordered"
@@ -313,33 +323,6 @@ def _authorization(view: CertificateView, expected: Expected) -> Iterator[str]:
         authorization.decode(extension.value)
     except InputError as error:
         yield str(error)
-
-
-def _distribution_points(uri: str) -> bytes:
-    """`CRLDistributionPoints` (RFC 5280 §4.2.1.13): one point, its fullName one URI."""
-    return _tlv(0x30, _tlv(0x30, _tlv(0xA0, _tlv(0xA0, _tlv(0x86, uri.encode("ascii"))))))
-
-
-def _information_access(ocsp_uri: str | None, ca_issuers_uri: str | None) -> bytes:
-    """`AuthorityInfoAccessSyntax` (RFC 5280 §4.2.2.1), OCSP first."""
-    return _tlv(
-        0x30,
-        b"".join(
-            _tlv(0x30, method + _tlv(0x86, uri.encode("ascii")))
-            for method, uri in ((_OCSP, ocsp_uri), (_CA_ISSUERS, ca_issuers_uri))
-            if uri is not None
-        ),
-    )
-
-
-def _tlv(tag: int, contents: bytes) -> bytes:
-    """DER by hand (X.690 §8.1.3), for at most 65535 octets: a second writer beside the builder."""
-    size = len(contents)
-    if size < 0x80:  # noqa: PLR2004
-        return bytes((tag, size)) + contents
-    if size <= 0xFF:  # noqa: PLR2004
-        return bytes((tag, 0x81, size)) + contents
-    return bytes((tag, 0x82)) + size.to_bytes(2) + contents
 
 
 def _name(oid: str) -> str:

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import CertificatePoliciesOID, NameOID
 
 from agentid.errors import InputError
+from agentid.pki.assemble import distribution_points, information_access
 from agentid.pki.keys import PrivateKey, check_public_key, public_key_der, to_pkcs8_pem
-from agentid.pki.leaf import distribution_points, information_access, key_identifier
+from agentid.pki.leaf import key_identifier
 from agentid.pki.profile import check_uri
 
 if TYPE_CHECKING:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from agentid.errors import InternalError
-from agentid.pki.keys import MlDsaPrivateKey, PrivateKey, check_public_key
+from agentid.pki.keys import MlDsaPrivateKey, PrivateKey, PublicKey, check_public_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentid.pki.algorithm import KeyAlgorithm
 
 __all__ = ["LocalSigner", "Signer"]
@@ -42,7 +45,7 @@ class Signer(Protocol):
 class LocalSigner:
     """A signer that holds its private key in memory."""
 
-    __slots__ = ("_algorithm", "_key")
+    __slots__ = ("_algorithm", "_public_key", "_sign")
 
     def __init__(self, key: PrivateKey) -> None:
         """Take the key.
@@ -50,27 +53,37 @@ class LocalSigner:
         Raises:
             InputError: The key is weak or of an algorithm not listed.
         """
-        self._algorithm = check_public_key(key.public_key())
-        self._key = key
+        self._public_key = key.public_key()
+        self._algorithm = check_public_key(self._public_key)
+        self._sign = _signing(key, self._algorithm)
 
     @property
     def algorithm(self) -> KeyAlgorithm:
         """The algorithm of the key."""
         return self._algorithm
 
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half of the key."""
+        return self._public_key
+
     def sign(self, data: bytes) -> bytes:
         """The signature over the data; never unavailable."""
-        key, digest = self._key, self._algorithm.signature_hash
-        if digest is None:
-            if isinstance(key, ed25519.Ed25519PrivateKey | MlDsaPrivateKey):
-                return key.sign(data)
-        elif isinstance(key, ec.EllipticCurvePrivateKey):
-            return key.sign(data, ec.ECDSA(digest))
-        elif isinstance(key, rsa.RSAPrivateKey):
-            return key.sign(data, padding.PKCS1v15(), digest)
-        msg = f"a {type(key).__name__} does not sign as {self._algorithm}"
-        raise InternalError(msg)
+        return self._sign(data)
 
     def __repr__(self) -> str:
         """The algorithm only."""
         return f"LocalSigner({self._algorithm}, key=<masked>)"
+
+
+def _signing(key: PrivateKey, algorithm: KeyAlgorithm) -> Callable[[bytes], bytes]:
+    digest = algorithm.signature_hash
+    if digest is None:
+        if isinstance(key, ed25519.Ed25519PrivateKey | MlDsaPrivateKey):
+            return key.sign
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        return partial(key.sign, signature_algorithm=ec.ECDSA(digest))
+    elif isinstance(key, rsa.RSAPrivateKey):
+        return partial(key.sign, padding=padding.PKCS1v15(), algorithm=digest)
+    msg = f"a {type(key).__name__} does not sign as {algorithm}"
+    raise InternalError(msg)
