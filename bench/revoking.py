@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import json
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ from bench.load import many, watching
 from bench.namespaces import namespace_of_its_own
 from bench.templates import Template
 from e2e.errors import E2EError
-from e2e.install import install, operator, responder, samples
+from e2e.install import install, operator, port_in_log, responder, samples
 from e2e.progress import say
 from e2e.providers import DevCluster
 
@@ -99,7 +98,7 @@ def main() -> int:
 
 async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespace) -> None:
     credentials = await load_credentials(clock=SystemClock(), kubeconfig=cluster.kubeconfig)
-    base = f"http://127.0.0.1:{await _port(serving)}"
+    base = f"http://127.0.0.1:{port_in_log(serving.log, 'http_serving')}"
     async with (
         Client(credentials, connections=64, field_manager="bench") as client,
         aiohttp.ClientSession(base) as http,
@@ -199,22 +198,6 @@ async def _until_revoked(http: aiohttp.ClientSession, leaf: Leaf) -> float:
             return time.monotonic()
         await asyncio.sleep(_LOOK)
     msg = f"OCSP does not say that {leaf.serial:x} is revoked after {_PATIENCE:.0f} s"
-    raise E2EError(msg)
-
-
-async def _port(serving: Operator) -> int:
-    """The port that the responder took, from its log."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        for line in serving.log.read_text(encoding="utf-8").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if event.get("event") == "http_serving":
-                return int(event["port"])
-        await asyncio.sleep(0.1)
-    msg = f"the responder does not start; see {serving.log}"
     raise E2EError(msg)
 
 

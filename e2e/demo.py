@@ -9,9 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from e2e.errors import E2EError
 from e2e.install import (
@@ -20,6 +25,8 @@ from e2e.install import (
     install,
     openssl,
     operator_environment,
+    port_in_log,
+    responder,
     samples,
     start_operator,
 )
@@ -59,7 +66,9 @@ def _tell(directory: Path) -> None:
     say(f"the operator runs as ServiceAccount {NAMESPACE}/{SERVICE_ACCOUNT}, never as admin")
     say(f"its log is {operator.log}")
     try:
-        _story(cluster)
+        with responder(cluster, "demo-responder") as serving:
+            say("the responder runs as one of its own, which can read what is published, no more")
+            _story(cluster, f"http://127.0.0.1:{port_in_log(serving.log, 'http_serving')}")
     finally:
         operator.stop()
 
@@ -71,7 +80,7 @@ def _tell(directory: Path) -> None:
     say("End everything:                      make demo-down")
 
 
-def _story(cluster: Cluster) -> None:
+def _story(cluster: Cluster, served: str) -> None:
     _step("An issuer, three classes, three agents")
     samples(cluster, "issuer", "classes", "agents")
     cluster.kubectl(
@@ -99,14 +108,19 @@ def _story(cluster: Cluster) -> None:
     say(f"serial {before}  ->  {after}")
     say("the old certificate runs out by itself: pods may hold it until the kubelet swaps the file")
 
-    _step("An agent is deleted: every serial it held is revoked on the ledger")
+    _step("What a verifier asks: OpenSSL with the CRL that the certificate names, and by OCSP")
+    agent = _Verifier(cluster, served, "finance", "invoice-reader-agentid")
+    agent.ask(revoked=False)
+
+    _step("An agent is deleted: every serial it held is revoked")
     cluster.kubectl("delete", "agentidentity", "invoice-reader", "-n", "finance", "--timeout=60s")
     for serial in (before, after):
         reason = _revocation(cluster, serial)
         if not reason:
             msg = f"serial {serial} is not revoked on the ledger"
             raise E2EError(msg)
-        say(f"serial {serial}  revoked, {reason}")
+        say(f"serial {serial}  revoked on the ledger, {reason}")
+    agent.ask(revoked=True)
     # Within a second, but for a kind that is new: of those it learns twice a minute.
     say("Kubernetes' garbage collector removes its Secret …")
     cluster.kubectl(
@@ -149,6 +163,52 @@ def _verify(cluster: Cluster, namespace: str, secret: str) -> None:
         )  # fmt: skip
     say(f"$ agentid inspect tls.crt\n{inspected.stdout.rstrip()}")
     say(f"$ cat agent.json\n{files['agent.json'].decode().rstrip()}")
+
+
+class _Verifier:
+    """Somebody who has an agent's certificate, its bundle and OpenSSL, and nothing of agentid.
+
+    In a cluster the URLs in the certificate lead to the responder's Service; here it listens on a
+    port of this machine, so the paths are asked there.
+    """
+
+    def __init__(self, cluster: Cluster, served: str, namespace: str, secret: str) -> None:
+        body = json.loads(
+            cluster.kubectl("get", "secret", secret, "-n", namespace, "-o", "json").stdout
+        )
+        self._served = served
+        self._scratch = tempfile.TemporaryDirectory()
+        for name in ("tls.crt", "ca.crt"):
+            self._write(name, base64.b64decode(body["data"][name]))
+        leaf, issuing = x509.load_pem_x509_certificates(base64.b64decode(body["data"]["tls.crt"]))
+        points = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        names = points[0].full_name or []
+        self._crl = urlsplit(str(names[0].value)).path
+        self._write("issuing.crt", issuing.public_bytes(Encoding.PEM))
+
+    def ask(self, *, revoked: bool) -> None:
+        """Ask both ways until the answer is the one that is due, and show it."""
+        crl = ["verify", "-crl_check", "-CAfile", "ca.crt", "-untrusted", "tls.crt"]
+        crl += ["-CRLfile", "shard.crl", "tls.crt"]
+        asked = ["ocsp", "-issuer", "issuing.crt", "-cert", "tls.crt", "-CAfile", "ca.crt"]
+        asked += ["-untrusted", "issuing.crt", "-url", f"{self._served}/ocsp"]
+        for command, wanted in ((crl, "revoked" if revoked else "OK"),
+                                (asked, "revoked" if revoked else "good")):  # fmt: skip
+            _until(f"{wanted} from openssl {command[0]}", lambda: wanted in self._run(command))  # noqa: B023 - asked before the next turn
+            lines = [each for each in self._run(command).splitlines() if wanted in each]
+            say(f"$ openssl {' '.join(command)}\n{lines[0].strip()}")
+
+    def _run(self, command: list[str]) -> str:
+        with urllib.request.urlopen(f"{self._served}{self._crl}") as answer:  # noqa: S310 - http, ours
+            self._write("shard.crl", answer.read())
+        done = subprocess.run(
+            [openssl(), *command],
+            cwd=self._scratch.name, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def _write(self, name: str, content: bytes) -> None:
+        (Path(self._scratch.name) / name).write_bytes(content)
 
 
 def _serial(cluster: Cluster, namespace: str, name: str) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "install",
     "operator",
     "operator_environment",
+    "port_in_log",
     "responder",
     "samples",
     "start_operator",
@@ -193,6 +194,29 @@ def start_operator(
             start_new_session=True,
         )  # fmt: skip
     return Operator(process, log, port)
+
+
+def port_in_log(log: Path, event: str, seconds: float = 60.0) -> int:
+    """The port that a process says in its log that it took.
+
+    Args:
+        log: JSON Lines.
+        event: What the line is called, such as `http_serving`.
+        seconds: How long to wait for it.
+
+    Raises:
+        E2EError: It does not say so in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                told = json.loads(line)
+                if isinstance(told, dict) and told.get("event") == event:
+                    return int(told["port"])
+        time.sleep(0.05)
+    msg = f"{event} does not stand in {log} after {seconds:.0f} s; the log may tell why"
+    raise E2EError(msg)
 
 
 @contextlib.contextmanager
