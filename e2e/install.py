@@ -83,12 +83,24 @@ def _until_policies_hold(cluster: Cluster) -> None:
             "labels": {"agentid.dev/managed": "true", "agentid.dev/identity-uid": "none"},
         },
     }
+    bundle = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": _PROBE,
+            "namespace": "default",
+            "labels": {"agentid.dev/managed": "true", "agentid.dev/issuer": "none"},
+        },
+    }
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         dry = ("create", "--dry-run=server", "-o", "json", "-f", "-")
         seen = cluster.kubectl(*dry, stdin=json.dumps(probe), check=False)
-        refused = cluster.kubectl(*dry, stdin=json.dumps(secret), check=False)
-        if "agentid.dev/revocation" in seen.stdout and refused.returncode != 0:
+        refused = all(
+            cluster.kubectl(*dry, stdin=json.dumps(each), check=False).returncode
+            for each in (secret, bundle)
+        )
+        if "agentid.dev/revocation" in seen.stdout and refused:
             return
         time.sleep(0.2)
     msg = (

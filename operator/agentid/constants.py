@@ -11,11 +11,14 @@ __all__ = [
     "ANNOTATION_ROTATE_ROOT_REQUESTED",
     "FINALIZER",
     "GROUP",
+    "LABEL_FEDERATED_BY",
     "LABEL_IDENTITY_UID",
     "LABEL_ISSUER",
     "LABEL_MANAGED",
     "LABEL_PUBLICATION",
     "LABEL_TRUST_BUNDLE",
+    "LABEL_TRUST_DOMAIN",
+    "SIGNER_NAME",
     "VERSION",
 ]
 
@@ -55,3 +58,13 @@ LABEL_ISSUER: Final = "agentid.dev/issuer"
 
 LABEL_TRUST_BUNDLE: Final = "agentid.dev/trust-bundle"
 """`enabled` on a namespace that wants the bundles in a ConfigMap."""
+
+LABEL_TRUST_DOMAIN: Final = "agentid.dev/trust-domain"
+"""The foreign trust domain that a ClusterTrustBundle is about."""
+
+LABEL_FEDERATED_BY: Final = "agentid.dev/federated-by"
+"""The AgentIssuer that a foreign ClusterTrustBundle stands beside. Not `agentid.dev/issuer`: a
+pod that selects by that label must never be given two trust domains as one."""
+
+SIGNER_NAME: Final = "agentid.dev/agent"
+"""Whose ClusterTrustBundles, and PodCertificateRequests, are ours."""

@@ -18,7 +18,10 @@ from agentid.kube.lease import ApiLease, Leader
 from agentid.kube.stores import ConfigMaps, SecretFiles
 from agentid.ledger import Ledger, new_writer
 from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.services.bundles import BundlePublisher
 from agentid.services.classes import ClassService
+from agentid.services.federation import Federation
+from agentid.services.foreign import ForeignBundles
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import IdentityService
 from agentid.services.incidents import IncidentService
@@ -83,6 +86,8 @@ class Parts:
     ledger: Ledger
     issuers: IssuerService
     classes: ClassService
+    bundles: BundlePublisher
+    federation: Federation
     crls: CrlPublisher
     credentials_of_responders: ResponderCredentials
     identities: IdentityService
@@ -116,6 +121,7 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
     credentials = await load_credentials(clock=clock)
     namespace = settings.namespace or credentials.namespace
     metrics, world = Metrics(), World()
+    foreign = ForeignBundles(clock)
     writer = new_writer(settings.process, secrets.token_bytes(_RANDOM_OCTETS))
     async with (
         Client(
@@ -151,6 +157,15 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 namespace=namespace,
             ),
             classes=ClassService(world=world, client=client, clock=clock, ledger=ledger.state),
+            bundles=BundlePublisher(
+                world=world,
+                client=client,
+                foreign=foreign,
+                clock=clock,
+                random=random.random,
+                namespace=namespace,
+            ),
+            federation=Federation(world=world, foreign=foreign, clock=clock, random=random.random),
             crls=CrlPublisher(
                 world=world,
                 client=client,

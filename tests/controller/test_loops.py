@@ -104,6 +104,24 @@ async def drained(loops: Loops) -> list[ObjectKey]:
     return found
 
 
+# Namespaces
+
+
+def test_a_namespace_that_asks_for_bundles_is_known(run: Callable[..., None]) -> None:
+    """From the first list on, and until it is gone."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        labels = {"agentid.dev/trust-bundle": "enabled"}
+        body = {"metadata": {"name": "finance", "labels": labels}}
+        server.put("/api/v1/namespaces/finance", body)
+        await loops.prime()
+        assert set(loops._world.bundle_namespaces) == {"finance"}
+        loops.trust.namespace_seen(body, gone=True)
+        assert not loops._world.bundle_namespaces
+
+    run(test)
+
+
 # Identities
 
 
@@ -447,7 +465,8 @@ def test_classes_and_issuers_are_known_before_the_first_identity(
         await loops.prime()
         assert loops.primed
         asked = [path.split("?")[0].removeprefix(ROOT) for _, path, _, _ in server.requests]
-        assert asked == ["/agentissuers", "/agentclasses", "/agentrevocations"]
+        kinds = ["/agentissuers", "/agentclasses", "/agentrevocations", "/api/v1/namespaces"]
+        assert asked == kinds
         assert set(loops._parts.world.issuers) == {"test"}
         assert set(loops._parts.world.classes) == {"batch"}
 

@@ -93,7 +93,7 @@ async def test_an_outage_is_not_an_empty_store() -> None:
 
 async def test_config_maps_for_the_ledger(clock: ManualClock) -> None:
     """Made, read, listed, followed and deleted, in the namespace that is named."""
-    manifest = {"metadata": {"name": "a"}, "data": {"x": "1"}}
+    manifest = {"metadata": {"name": "a", "labels": {"l": "1"}}, "data": {"x": "1"}}
     async with FakeApiServer() as server, server.client() as client:
         store = config_maps(client, clock)
         stored = await store.create_config_map("agentid-system", manifest)

@@ -51,6 +51,19 @@ def segment(namespace: str, *, labelled: bool = True) -> Json:
     }
 
 
+def bundle(
+    namespace: str, *, labelled: bool = True, name: str = "agentid-bundle-test", text: str = "one"
+) -> Json:
+    """A trust bundle as the controller writes it, or what looks like one but for the labels."""
+    labels = {"agentid.dev/managed": "true", "agentid.dev/issuer": "test"} if labelled else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "data": {"ca.crt": text},
+    }
+
+
 # agentid-class-use
 
 
@@ -269,3 +282,85 @@ def test_a_config_map_that_is_no_segment_is_written_as_ever(admin: User, namespa
     """The policy looks at nothing else."""
     admin.may("create", "-f", "-", body=segment(namespace, labelled=False))
     admin.may("delete", "configmap", "segment", "-n", namespace)
+
+
+# agentid-controller-configmaps
+
+
+@pytest.fixture
+def asking(admin: User, namespace: str) -> str:
+    """A namespace that asks for trust bundles."""
+    admin.may("label", "namespace", namespace, "agentid.dev/trust-bundle=enabled")
+    return namespace
+
+
+def test_the_controller_writes_trust_bundles_and_no_other_config_map(
+    admin: User, controller: User, asking: str
+) -> None:
+    """Nothing without the labels, nothing under another name, and nothing of somebody else's."""
+    path = f"/api/v1/namespaces/{asking}/configmaps/agentid-bundle-test"
+    replace = ("replace", "--raw", path, "-f", "-")
+    because = "is not the trust bundle of an AgentIssuer"
+    controller.may_not("create", "-f", "-", body=bundle(asking, labelled=False), because=because)
+    controller.may_not("create", "-f", "-", body=bundle(asking, name="settings"), because=because)
+    admin.may("create", "-f", "-", body=bundle(asking, labelled=False))
+    controller.may_not(*replace, body=bundle(asking), because=because)
+    controller.may_not("delete", "--raw", path, because=because)
+    admin.may("delete", "configmap", "agentid-bundle-test", "-n", asking)
+    controller.may("create", "-f", "-", body=bundle(asking))
+    controller.may(*replace, body=bundle(asking, text="two"))
+    controller.may_not(*replace, body=bundle(asking, labelled=False), because=because)
+    controller.may("delete", "--raw", path)
+
+
+def test_the_controller_writes_no_trust_bundle_where_none_is_wanted(
+    admin: User, controller: User, asking: str, make_namespace: Callable[[], str]
+) -> None:
+    """Only what is left from before may go."""
+    other = make_namespace()
+    because = f"Namespace {other} does not ask for trust bundles"
+    controller.may_not("create", "-f", "-", body=bundle(other), because=because)
+    controller.may("create", "-f", "-", body=bundle(asking))
+    admin.may("label", "namespace", asking, "agentid.dev/trust-bundle-")
+    path = f"/api/v1/namespaces/{asking}/configmaps/agentid-bundle-test"
+    until(
+        "the label to count",
+        lambda: controller("replace", "--raw", path, "-f", "-", body=bundle(asking)).returncode,
+    )
+    controller.may("delete", "--raw", path)
+
+
+# agentid-managed-configmaps
+
+
+def test_a_trust_bundle_is_changed_by_nobody_else(
+    admin: User, controller: User, team: User, asking: str
+) -> None:
+    """Who could would decide whom everybody in the namespace believes."""
+    controller.may("create", "-f", "-", body=bundle(asking))
+    because = f"ConfigMap {asking}/agentid-bundle-test is the trust bundle of an AgentIssuer"
+    edit = ("patch", "configmap", "agentid-bundle-test", "-n", asking, "--type=merge", "-p")
+    for user in (admin, team):
+        user.may_not(*edit, json.dumps({"data": {"ca.crt": "mine"}}), because=because)
+        off = json.dumps({"metadata": {"labels": {"agentid.dev/managed": None}}})
+        user.may_not(*edit, off, because=because)
+        user.may_not("delete", "configmap", "agentid-bundle-test", "-n", asking, because=because)
+        user.may("get", "configmap", "agentid-bundle-test", "-n", asking)
+    another = bundle(asking, name="agentid-bundle-other")
+    team.may_not("create", "-f", "-", body=another, because="is the trust bundle of an AgentIssuer")
+
+
+def test_a_namespace_with_a_trust_bundle_can_be_deleted(
+    admin: User, controller: User, asking: str
+) -> None:
+    """No policy keeps it from going."""
+    controller.may("create", "-f", "-", body=bundle(asking))
+    admin.may("delete", "namespace", asking, "--wait=false")
+    gone = ("get", "namespace", asking, "--ignore-not-found", "-o", "name")
+    until("the namespace's end", lambda: not admin(*gone).stdout)
+
+
+def test_trust_bundles_at_home_are_a_matter_of_rbac(admin: User) -> None:
+    """Who recovers from a backup may remove what was published."""
+    admin.may("create", "-f", "-", body=bundle("agentid-system"))
+    admin.may("delete", "configmap", "agentid-bundle-test", "-n", "agentid-system")

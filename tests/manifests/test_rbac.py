@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agentid.testing.ca import ThrowawayCA
 from tests.manifests.conftest import User
 
 if TYPE_CHECKING:
     from e2e.providers import Cluster
+    from tests.manifests.conftest import Json
 
 pytestmark = pytest.mark.integration
 
@@ -28,6 +30,8 @@ EVERYWHERE = {
     ("agentidentities.agentid.dev/status", "update"),
     ("agentidentities.agentid.dev/finalizers", "update"),
     ("secrets", "create update"),
+    ("configmaps", "create update delete"),
+    ("namespaces", "list watch"),
 }
 """Beside what every authenticated user may: ask what it may do itself."""
 
@@ -68,7 +72,11 @@ def test_nothing_but_this_is_granted_in_any_namespace(controller: User) -> None:
         "impersonate users", "impersonate groups", "impersonate serviceaccounts",
         "create serviceaccounts/token", "approve signers.certificates.k8s.io",
         "sign signers.certificates.k8s.io", "create pods", "create pods/exec", "get pods",
-        "get nodes/proxy", "create configmaps", "get configmaps", "create events",
+        "get nodes/proxy", "create events",
+        "get namespaces", "update namespaces", "patch namespaces",
+        "get configmaps", "list configmaps", "watch configmaps", "patch configmaps",
+        "deletecollection configmaps", "attest signers.certificates.k8s.io",
+        "patch clustertrustbundles.certificates.k8s.io",
         "update validatingadmissionpolicies", "delete mutatingadmissionpolicybindings",
     ],
 )  # fmt: skip
@@ -106,6 +114,27 @@ def test_it_may_at_home(controller: User, what: str) -> None:
     """Authorities, the ledger and the Lease."""
     verb, resource = what.split()
     assert controller("auth", "can-i", verb, resource, "-n", SYSTEM).stdout.strip() == "yes"
+
+
+def test_it_attests_for_its_own_signer_and_no_other(controller: User) -> None:
+    """What stands in a ClusterTrustBundle of a signer is believed of that signer."""
+
+    def trust_bundle(signer: str) -> Json:
+        name = f"{signer.replace('/', ':')}:rbac-test"
+        return {
+            "apiVersion": "certificates.k8s.io/v1",
+            "kind": "ClusterTrustBundle",
+            "metadata": {"name": name},
+            "spec": {"signerName": signer, "trustBundle": ThrowawayCA().bundle.pem.decode()},
+        }
+
+    create = ("create", "--dry-run=server", "-f", "-")
+    controller.may(*create, body=trust_bundle("agentid.dev/agent"))
+    controller.may_not(
+        *create,
+        body=trust_bundle("kubernetes.io/kube-apiserver-serving"),
+        because="not permitted to attest",
+    )
 
 
 def test_an_agent_team_sees_classes_and_edits_its_identities(team: User, namespace: str) -> None:

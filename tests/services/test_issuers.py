@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentid.api import Reason
-from agentid.api.agentissuer import AgentIssuer
+from agentid.api.agentissuer import AgentIssuer, FederationStatus
 from agentid.errors import UnavailableError
 from agentid.services.issuers import IssuerService, authority_secret
 from agentid.services.world import Parsed
@@ -309,3 +309,28 @@ def test_secrets_of_issuers_have_names_of_their_own() -> None:
     names = [authority_secret(each) for each in long]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 63 for name in names)
+
+
+async def test_what_became_of_its_bundles_is_told(cluster: Open) -> None:
+    """One that is withheld, and those of foreign trust domains; each only as long as it is so."""
+    async with cluster() as c:
+        c.put_issuer()
+        service = service_of(c)
+        await service.reconcile("test")
+        c.world.withheld_bundles["test"] = "bundle 2 is not published"
+        c.world.federation["test"] = (FederationStatus(trust_domain="foreign.test", sequence=4),)
+        await service.reconcile("test")
+        status = status_of(c, ISSUER)
+        withheld = condition(status, "BundleWithheld")
+        assert (withheld["status"], withheld["reason"]) == ("True", "BundleOlder")
+        assert withheld["message"] == "bundle 2 is not published"
+        assert status["federation"] == [{"trustDomain": "foreign.test", "sequence": 4}]
+        count = len(c.writes())
+        await service.reconcile("test")
+        assert len(c.writes()) == count
+        del c.world.withheld_bundles["test"]
+        c.world.federation["test"] = ()
+        await service.reconcile("test")
+        status = status_of(c, ISSUER)
+        assert condition(status, "BundleWithheld") == {}
+        assert not status.get("federation")

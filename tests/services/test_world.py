@@ -121,3 +121,31 @@ def test_finds_the_classes_of_an_issuer() -> None:
     ):  # fmt: skip
         world.classes[name] = Parsed.of(AgentClass.parse, agent_class(name, **spec))
     assert world.classes_of("test") == {"a", "d"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "asks"),
+    [
+        pytest.param({"labels": {"agentid.dev/trust-bundle": "enabled"}}, True, id="labelled"),
+        pytest.param({"labels": {"agentid.dev/trust-bundle": "yes"}}, False, id="otherwise"),
+        pytest.param({"labels": {}}, False, id="no-label"),
+        pytest.param({}, False, id="no-labels"),
+        pytest.param(
+            {
+                "labels": {"agentid.dev/trust-bundle": "enabled"},
+                "deletionTimestamp": "2026-11-01T12:00:00Z",
+            },
+            False,
+            id="being-deleted",
+        ),
+    ],
+)
+def test_knows_which_namespaces_ask_for_bundles(metadata: dict[str, object], asks: bool) -> None:  # noqa: FBT001
+    """By the label, and not while they go; what is no news is not told as such."""
+    world = World()
+    seen = {"metadata": {"name": "finance", "uid": "u-1", **metadata}}
+    assert world.take_namespace(seen, gone=False) is asks
+    assert world.bundle_namespaces == ({"finance": "u-1"} if asks else {})
+    assert not world.take_namespace(seen, gone=False)
+    assert world.take_namespace(seen, gone=True) is asks
+    assert world.bundle_namespaces == {}

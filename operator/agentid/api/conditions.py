@@ -45,6 +45,8 @@ class ConditionType(StrEnum):
     """Present and True while the successor of an authority is there and does not sign yet."""
     AUTHORITIES_CURRENT = "AuthoritiesCurrent"
     """False when an authority is due to be replaced and cannot be; else True, with its end."""
+    BUNDLE_WITHHELD = "BundleWithheld"
+    """Present and True while the trust bundle of the authorities is not published."""
 
 
 class ConditionStatus(StrEnum):
@@ -83,6 +85,7 @@ class Reason(StrEnum):
     AUTHORITY_INVALID = "AuthorityInvalid"
     ROTATION_WAITS = "RotationWaits"
     ROTATION_BLOCKED = "RotationBlocked"
+    BUNDLE_OLDER = "BundleOlder"
     RENEWING = "Renewing"
     DRY_RUN = "DryRun"
     EXECUTING = "Executing"
@@ -132,6 +135,8 @@ REASON_MEANINGS: Final = {
     "before it signs.",
     Reason.ROTATION_BLOCKED: "An authority is due to be replaced, and agentid cannot do it; the "
     "message says why and what to do.",
+    Reason.BUNDLE_OLDER: "A later trust bundle than that of the stored authorities was published "
+    "already, so these come from an older backup; the message says what to do.",
     Reason.RENEWING: "A new certificate is being issued; the current one stays in use.",
     Reason.DRY_RUN: "The AgentRevocation tells what it would hit, and has revoked nothing; "
     "set spec.dryRun to false to execute it.",

@@ -27,6 +27,7 @@ from agentid.constants import (
     ANNOTATION_ROTATE_ROOT_REQUESTED,
 )
 from agentid.controller.incidents import IncidentLoop
+from agentid.controller.trust import TrustLoop
 from agentid.errors import AgentIdError, UnavailableError
 from agentid.kube.objects import ObjectKey, metadata_of, uid_of
 from agentid.kube.queue import Lane, WorkQueue
@@ -93,6 +94,7 @@ class Loops:
         )
         self.schedule: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self.incidents = IncidentLoop(parts, self._look_at)
+        self.trust = TrustLoop(parts, self._catalogue.add)
         self._catalogue_times: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._furthest = self._ahead()
@@ -138,6 +140,7 @@ class Loops:
             self._catalogue.add(ObjectKey(_ISSUER, name))
             for each in self._world.classes_of(name):
                 self._catalogue.add(ObjectKey(_CLASS, each))
+            self.trust.issuer_seen()
 
     def _look_at(self, keys: Iterable[ObjectKey]) -> None:
         """Look at many identities, one after the other."""
@@ -151,7 +154,7 @@ class Loops:
     # Life
 
     async def prime(self) -> None:
-        """Know all classes, issuers and incidents before the first identity is judged.
+        """Know all classes, issuers, incidents and namespaces before the first identity is judged.
 
         Raises:
             AgentIdError: They cannot be listed; the message says what is missing.
@@ -166,6 +169,7 @@ class Loops:
         async with aclosing(client.list(AGENT_REVOCATIONS)) as incidents:
             async for body in incidents:
                 self.incidents.seen(body, gone=False)
+        await self.trust.prime()
         self.primed = True
 
     def started(self) -> None:
@@ -179,6 +183,7 @@ class Loops:
             self.schedule.run(lambda key: self.queue.add(key, Lane.BACKGROUND)),
             self._catalogue_times.run(self._catalogue.add),
             self._parts.crls.run(),
+            self.trust.run(),
             self._parts.credentials_of_responders.run(),
         )
         self._leading = tuple(asyncio.create_task(self._guarded(loop)) for loop in loops)
@@ -290,6 +295,7 @@ class Loops:
     def _follow_issuer(self, name: str, looked: Looked) -> None:
         """Look at the identities that an issuer's look concerns, and at the issuer again."""
         self._parts.crls.poke()
+        self.trust.authorities_seen()
         self._parts.credentials_of_responders.poke()
         concerned = self._world.identities.of_classes(self._world.classes_of(name))
         if looked.availability:

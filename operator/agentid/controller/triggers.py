@@ -6,6 +6,7 @@
 | an AgentClass appears, changes, goes | a look at it, and at all identities that name it |
 | an AgentIssuer appears, changes, goes | a look at it, then at all identities it signs for |
 | an AgentRevocation appears, changes, goes | a look at it, then at the identities it concerns |
+| a Namespace appears, changes, goes | the trust bundles in it, if it asks for them |
 | a renewal or a revocation falls due (`loops`) | a look at the identity |
 | this replica becomes leader; every ten minutes (`loops`) | a look at everything |
 
@@ -38,7 +39,7 @@ _IDLE: Final = 0.2
 half the throughput and twice the memory when thousands are created (measured in ADR 0001)."""
 
 _CONNECTIONS: Final = 8
-"""Four watches, and the lists before them."""
+"""Five watches, and the lists before them."""
 
 
 class _Patience:
@@ -77,6 +78,10 @@ def make_registry(loops: Loops, credentials: Credentials) -> kopf.OperatorRegist
     @kopf.on.event(GROUP, VERSION, "agentrevocations", registry=registry)
     async def incident_seen(event: kopf.RawEvent, **_: object) -> None:
         loops.incidents.seen(event["object"], gone=event["type"] == "DELETED")
+
+    @kopf.on.event("", "v1", "namespaces", registry=registry)
+    async def namespace_seen(event: kopf.RawEvent, **_: object) -> None:
+        loops.trust.namespace_seen(event["object"], gone=event["type"] == "DELETED")
 
     return registry
 

@@ -14,6 +14,7 @@ __all__ = [
     "AGENT_IDENTITIES",
     "AGENT_ISSUERS",
     "AGENT_REVOCATIONS",
+    "CLUSTER_TRUST_BUNDLES",
     "CONFIG_MAPS",
     "EVENTS",
     "EVERYTHING",
@@ -121,6 +122,9 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+CLUSTER_TRUST_BUNDLES: Final = Resource(
+    "certificates.k8s.io", "v1", "clustertrustbundles", "ClusterTrustBundle", namespaced=False
+)
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 

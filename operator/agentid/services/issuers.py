@@ -265,6 +265,16 @@ class IssuerService:
             wanted = (stalled if is_stalled else reconciling)(reason, state.problem)
         else:
             wanted = _conditions(state.issuer.trust_domain.name, found)
+            withheld = self._world.withheld_bundles.get(metadata.name)
+            if withheld is not None:
+                wanted += (
+                    Wanted(
+                        ConditionType.BUNDLE_WITHHELD,
+                        ConditionStatus.TRUE,
+                        Reason.BUNDLE_OLDER,
+                        withheld,
+                    ),
+                )
         status = AgentIssuerStatus(
             observed_generation=metadata.generation,
             conditions=set_conditions(
@@ -277,7 +287,7 @@ class IssuerService:
             bundle_sequence=old.bundle_sequence
             if found is None
             else found.authorities.records.sequence,
-            federation=old.federation,
+            federation=self._world.federation.get(metadata.name, old.federation),
         )
         if status != old:
             await write_status(self._client, AGENT_ISSUERS, metadata, status.to_api())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import orjson
 
 from agentid.api.agentrevocation import AgentRevocation, Phase
+from agentid.constants import LABEL_TRUST_BUNDLE
 from agentid.errors import SpecError
 from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of, uid_of
 from agentid.policy.incident import Bearer, Incident
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from agentid.api.agentclass import AgentClass
-    from agentid.api.agentissuer import AgentIssuer
+    from agentid.api.agentissuer import AgentIssuer, FederationStatus
     from agentid.issuers import AuthoritySet, Issuer
     from agentid.kube.objects import JsonObject
     from agentid.policy.incident import Hold
@@ -212,10 +213,31 @@ class World:
         self.served_ocsp: frozenset[str] = frozenset()
         """Ids of issuing authorities for which responders have an OCSP signer."""
 
+        self.bundle_namespaces: dict[str, str] = {}
+        """Namespaces that ask for trust bundles, with their UIDs."""
+        self.published_bundles: dict[str, int] = {}
+        """By issuer: sequence of the bundle that responders serve, as far as this leader knows."""
+        self.withheld_bundles: dict[str, str] = {}
+        """By issuer: why its bundle is not published."""
+        self.federation: dict[str, tuple[FederationStatus, ...]] = {}
+        """By issuer: what was fetched of foreign trust domains, once all were asked."""
+
     @property
     def served(self) -> frozenset[str]:
         """Ids of issuing authorities for whose certificates verifiers get an answer."""
         return self.served_crls & self.served_ocsp
+
+    def take_namespace(self, body: Mapping[str, object], *, gone: bool) -> bool:
+        """Take in a Namespace as the API server told it; True if other ones ask for bundles now."""
+        name, metadata = ObjectKey.of(body).name, metadata_of(body)
+        labels, before = metadata.get("labels"), self.bundle_namespaces.get(name)
+        asks = isinstance(labels, dict) and labels.get(LABEL_TRUST_BUNDLE) == "enabled"
+        # In one that is being deleted nothing can be made, and all of it goes anyhow.
+        if asks and not gone and metadata.get("deletionTimestamp") is None:
+            self.bundle_namespaces[name] = uid_of(body)
+        else:
+            self.bundle_namespaces.pop(name, None)
+        return self.bundle_namespaces.get(name) != before
 
     def classes_of(self, issuer_name: str) -> frozenset[str]:
         """Names of the classes that an issuer signs for."""

@@ -12,6 +12,7 @@ import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -76,6 +77,7 @@ class FakeApiServer:
         objects: What is stored, by path.
         requests: Method, path with query, headers and body of all requests so far.
         answers: What the next requests get, one after the other, in place of service.
+        refused: What any request gets whose path is, or is below, one of these.
     """
 
     def __init__(self) -> None:
@@ -83,6 +85,7 @@ class FakeApiServer:
         self.objects: dict[str, Json] = {}
         self.requests: list[tuple[str, str, Mapping[str, str], bytes]] = []
         self.answers: list[Answer] = []
+        self.refused: dict[str, int] = {}
         self._version = 100
         self._oldest = 0
         self._events: list[tuple[int, str, Json]] = []
@@ -175,7 +178,7 @@ class FakeApiServer:
 
     # Service
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - a table
+    async def _serve(self, request: web.Request) -> web.StreamResponse:  # noqa: C901, PLR0911 - a table
         payload = await request.read()
         self.requests.append((request.method, request.raw_path, request.headers.copy(), payload))
         self._arrived.set()
@@ -184,14 +187,16 @@ class FakeApiServer:
             return await answer if inspect.isawaitable(answer) else answer
         if request.headers.get("Authorization") != "Bearer good":
             return _status(401, "Unauthorized", "Unauthorized")
-        path = request.rel_url.raw_path
+        path = unquote(request.rel_url.raw_path)
+        if (code := self._refusal(path)) is not None:
+            return _status(code, _REASONS[code], f"{path} is refused")
         if request.query.get("watch") == "true":
             return await self._watch(request, path)
         body = json.loads(payload) if payload else {}
         match request.method:
             case "GET" if path in self.objects:
                 return web.json_response(self.objects[path])
-            case "GET" if path.rsplit("/", 1)[-1].endswith("s"):
+            case "GET" if "limit" in request.query:
                 return self._list(request, path)
             case "POST":
                 return self._create(path, body)
@@ -204,6 +209,10 @@ class FakeApiServer:
                     return self._change_status(target, body)
                 return self._change(request.method, target, body)
         return _status(404, "NotFound", f"{path} not found")
+
+    def _refusal(self, path: str) -> int | None:
+        codes = (code for each, code in self.refused.items() if f"{path}/".startswith(f"{each}/"))
+        return next(codes, None)
 
     def _create(self, path: str, body: Json) -> web.Response:
         target = f"{path}/{body['metadata']['name']}"  # type: ignore[index]
@@ -264,7 +273,12 @@ class FakeApiServer:
             start, moment = (int(part) for part in token.split("-"))
             if moment < self._oldest:
                 return _status(410, "Expired", "the provided continue parameter is too old")
-        paths = sorted(found for found in self.objects if _is_in(found, path))
+        selector = request.query.get("labelSelector", "")
+        paths = sorted(
+            found
+            for found, body in self.objects.items()
+            if _is_in(found, path) and _selected(body, selector)
+        )
         limit = int(request.query["limit"])
         metadata: Json = {"resourceVersion": str(moment)}
         if len(paths) > start + limit:
@@ -299,6 +313,14 @@ def _path_of(body: Json, collection: str) -> str:
     if namespace := metadata.get("namespace"):
         return f"{root}/namespaces/{namespace}/{plural}/{metadata['name']}"
     return f"{root}/{plural}/{metadata['name']}"
+
+
+def _selected(body: Json, selector: str) -> bool:
+    """Whether the labels of an object are all of a selector such as `a=b,c=d`."""
+    metadata: Json = body["metadata"]  # type: ignore[assignment]
+    labels: Json = metadata.get("labels") or {}  # type: ignore[assignment]
+    pairs = (each.partition("=") for each in selector.split(",") if each)
+    return all(labels.get(name) == value for name, _, value in pairs)
 
 
 def _is_in(path: str, collection: str) -> bool:
@@ -345,6 +367,9 @@ def _member(document: object, token: str) -> object:
 
 async def _send(response: web.StreamResponse, event: str, body: Json) -> None:
     await response.write(json.dumps({"type": event, "object": body}).encode() + b"\n")
+
+
+_REASONS = {403: "Forbidden", 404: "NotFound", 422: "Invalid", 500: "InternalError"}
 
 
 def _status(code: int, reason: str, message: str) -> web.Response:
