@@ -191,12 +191,13 @@ class _Verifier:
         crl = ["verify", "-crl_check", "-CAfile", "ca.crt", "-untrusted", "tls.crt"]
         crl += ["-CRLfile", "shard.crl", "tls.crt"]
         asked = ["ocsp", "-issuer", "issuing.crt", "-cert", "tls.crt", "-CAfile", "ca.crt"]
-        asked += ["-untrusted", "issuing.crt", "-url", f"{self._served}/ocsp"]
+        asked += ["-verify_other", "issuing.crt", "-url", f"{self._served}/ocsp"]
         for command, wanted in ((crl, "revoked" if revoked else "OK"),
                                 (asked, "revoked" if revoked else "good")):  # fmt: skip
             _until(f"{wanted} from openssl {command[0]}", lambda: wanted in self._run(command))  # noqa: B023 - asked before the next turn
-            lines = [each for each in self._run(command).splitlines() if wanted in each]
-            say(f"$ openssl {' '.join(command)}\n{lines[0].strip()}")
+            lines = self._run(command).splitlines()
+            shown = [each.strip() for each in lines if wanted in each or "verify OK" in each]
+            say(f"$ openssl {' '.join(command)}\n" + "\n".join(shown))
 
     def _run(self, command: list[str]) -> str:
         with urllib.request.urlopen(f"{self._served}{self._crl}") as answer:  # noqa: S310 - http, ours

@@ -247,7 +247,7 @@ def responder(cluster: Cluster, name: str = "responder", *options: str) -> Itera
     command += ["--http-port", "0", "--https-port", "0"]
     command += ["--probe-host", "127.0.0.1", "--probe-port", "0", *options]
     log = cluster.directory / "operator" / f"{name}.log"
-    with log.open("ab") as out:
+    with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
