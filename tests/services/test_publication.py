@@ -162,6 +162,19 @@ async def test_signed_anew_well_before_it_runs_out(cluster: Open) -> None:
         assert publisher.next_updates()["test"] == NOON + 5 * HOUR
 
 
+async def test_a_fraction_of_a_second_signs_nothing_anew(cluster: Open) -> None:
+    """The CRL of a root is good until its last intermediate ends, to the second."""
+    async with cluster() as c:
+        c.put_issuer()
+        c.set_up_issuer()
+        publisher = publisher_of(c)
+        await publisher.load()
+        c.clock.advance(0.7 * SECOND)
+        assert await publisher.publish() == 9
+        c.clock.advance(2 * SECOND)
+        assert await publisher.publish() == 0
+
+
 async def test_numbers_and_times_never_go_back(cluster: Open) -> None:
     """Over a restart, another leader, and a clock that was set back by an hour."""
     async with published(cluster) as (c, publisher):

@@ -41,6 +41,7 @@ class Mounted:
 
     Attributes:
         faults: What went wrong while it looked; a test asserts that this is empty.
+        history: Everything that was ever there.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Mounted:
         """
         self.folder = folder
         self.faults: list[str] = []
+        self.history: list[Mapping[str, bytes]] = []
         self._read = read
         self._delay = delay
         self._ended = threading.Event()
@@ -64,18 +66,18 @@ class Mounted:
         """Write what there is, and follow it from then on."""
         files = self._read()
         assert files is not None, f"there is nothing to mount in {self.folder}"
-        self._written = files
-        write_together(self.folder, files)
+        self._write(files)
         self._thread.start()
 
     def stop(self) -> None:
         """Follow it no longer."""
         self._ended.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _keep(self) -> None:
         waiting: list[tuple[float, Mapping[str, bytes]]] = []
-        newest = self._written
+        newest = self.history[-1]
         while not self._ended.wait(0.1):
             try:
                 files = self._read()
@@ -86,4 +88,8 @@ class Mounted:
                 newest = files
                 waiting.append((time.monotonic() + self._delay, files))
             while waiting and waiting[0][0] <= time.monotonic():
-                write_together(self.folder, waiting.pop(0)[1])
+                self._write(waiting.pop(0)[1])
+
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        self.history.append(files)
+        write_together(self.folder, files)

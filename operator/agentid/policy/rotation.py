@@ -238,19 +238,27 @@ def _expel(
     have: Authorities, each: IssuingAuthority, wish: Wish, facts: Facts, now: datetime
 ) -> Step | None:
     """How a distrusted authority goes once none of its certificates is in force."""
-    signing, usage = have.signing, facts.usage.get(each.id)
+    signing = have.signing
     if signing is None or have.is_distrusted(signing, wish.distrust):
         return None  # there is no other one yet
-    last = None if usage is None else usage.in_force_until
-    if last is not None and last >= now and now < each.since + DISTRUST_PATIENCE:
-        return None
     root = have.root_of(each)
     if root is None:
         return None
     if root.fingerprint in wish.distrust:
-        return DropRoot(root.id, hurry=True) if root.trusted else None
+        below = [one for one in have.issuing if one.root == root.id]
+        used = any(_is_in_force(one, facts, now) for one in below)
+        return DropRoot(root.id, hurry=True) if root.trusted and not used else None
+    if _is_in_force(each, facts, now):
+        return None
     revoked = any(one.serial == each.serial for one in root.revoked)
     return None if revoked or not root.has_key else Revoke(each.id)
+
+
+def _is_in_force(each: IssuingAuthority, facts: Facts, now: datetime) -> bool:
+    """Whether certificates that it signed are in use, for as long as they are waited for."""
+    usage = facts.usage.get(each.id)
+    last = None if usage is None else usage.in_force_until
+    return last is not None and last >= now and now < each.since + DISTRUST_PATIENCE
 
 
 def _is_spent(each: IssuingAuthority, facts: Facts, now: datetime) -> bool:
@@ -331,11 +339,11 @@ def _not_ready(
     signing, root = have.signing, have.root_of(staged)
     if signing is None or not signing.validity.contains(now):
         return ""  # nothing that is valid could break
-    hurry = have.is_distrusted(signing, wish.distrust)
     if root is not None and root.id != signing.root:
+        hurry = have.is_distrusted(signing, wish.distrust)
         return _not_spread(root, wish, facts, now, hurry=hurry)
     ready = staged.since + wish.propagation_time
-    if hurry or now >= ready:
+    if now >= ready:
         return ""
     return (
         f"the CRLs of {staged.id} are served for {format_duration(wish.propagation_time)} first, "

@@ -75,6 +75,8 @@ _LOOK: Final = 30.0
 """Seconds between two looks for CRLs that are due."""
 
 _ROOT_AT_LEAST: Final = timedelta(days=1)
+_ROUNDED: Final = timedelta(seconds=1)
+"""What a nextUpdate may lack, since the times in a CRL are whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,12 @@ class CrlPublisher:
             key, entries = root_key(root.id), root_entries(root)
             stored = self._stored.get(key)
             news = stored is None or {e.serial for e in stored.names} != {e.serial for e in entries}
-            if news or stored is None or stored.next_update < until or self._is_due(key, now):
+            if (
+                news
+                or stored is None
+                or stored.next_update < until - _ROUNDED
+                or self._is_due(key, now)
+            ):
                 lifetime = max(until - now, _ROOT_AT_LEAST)
                 yield _Order(key, name, authority, None, entries, lifetime)
 

@@ -316,11 +316,13 @@ def _path_of(body: Json, collection: str) -> str:
 
 
 def _selected(body: Json, selector: str) -> bool:
-    """Whether the labels of an object are all of a selector such as `a=b,c=d`."""
+    """Whether an object has all labels of a selector such as `a=b,c`; `c` may have any value."""
     metadata: Json = body["metadata"]  # type: ignore[assignment]
     labels: Json = metadata.get("labels") or {}  # type: ignore[assignment]
     pairs = (each.partition("=") for each in selector.split(",") if each)
-    return all(labels.get(name) == value for name, _, value in pairs)
+    return all(
+        labels.get(name) == value if wanted else name in labels for name, wanted, value in pairs
+    )
 
 
 def _is_in(path: str, collection: str) -> bool:
