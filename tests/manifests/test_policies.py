@@ -362,5 +362,5 @@ def test_a_namespace_with_a_trust_bundle_can_be_deleted(
 
 def test_trust_bundles_at_home_are_a_matter_of_rbac(admin: User) -> None:
     """Who recovers from a backup may remove what was published."""
-    admin.may("create", "-f", "-", body=bundle("agentid-system"))
-    admin.may("delete", "configmap", "agentid-bundle-test", "-n", "agentid-system")
+    admin.may("create", "-f", "-", body=bundle("agentid-system", name="agentid-bundle-lost"))
+    admin.may("delete", "configmap", "agentid-bundle-lost", "-n", "agentid-system")

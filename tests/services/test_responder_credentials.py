@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
 from datetime import timedelta
@@ -183,3 +184,32 @@ async def test_a_rival_is_not_overwritten(cluster: Open) -> None:
             await late.renew()
         assert files(c) == before
         assert await service_of(c).renew()
+
+
+async def test_a_leader_that_has_not_looked_at_an_issuer_yet_keeps_its_credentials(
+    cluster: Open,
+) -> None:
+    """As each leader begins: responders would have nothing to answer with until it has looked."""
+    async with cluster() as c:
+        c.put_issuer()
+        c.set_up_issuer()
+        assert await service_of(c).renew()
+        before = files(c)
+        del c.world.issuer_states["test"]
+        assert not await service_of(c).renew()
+        assert files(c) == before
+
+
+async def test_an_issuer_may_be_set_up_while_credentials_are_made(cluster: Open) -> None:
+    """Making them takes a while, and the leader looks at issuers meanwhile."""
+    async with cluster() as c:
+        c.put_issuer()
+        c.set_up_issuer()
+        renewal = asyncio.create_task(service_of(c).renew())
+        number = 0
+        while not renewal.done():
+            number += 1
+            c.world.issuer_states[f"other-{number}"] = IssuerState(None, "not looked at")
+            await asyncio.sleep(0)
+        assert await renewal
+        assert "test.tls.crt" in files(c)

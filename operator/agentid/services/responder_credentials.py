@@ -141,7 +141,10 @@ class ResponderCredentials:
         stored = await self._store.read()
         files = {} if stored is None else dict(stored.files)
         wanted = dict(await self._wanted(files))
-        if any(state.authorities is None for state in self._world.issuer_states.values()):
+        states = self._world.issuer_states
+        if self._world.issuers.keys() - states.keys() or any(
+            state.authorities is None for state in states.values()
+        ):
             wanted = {**files, **wanted}  # whose is whose cannot be told just now
         if wanted != files:
             if stored is None:
@@ -160,7 +163,8 @@ class ResponderCredentials:
     async def _wanted(self, files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
         now = self._clock.now()
         found: list[tuple[str, bytes]] = []
-        for issuer, state in self._world.issuer_states.items():
+        # A copy: issuers are looked at while credentials are made.
+        for issuer, state in tuple(self._world.issuer_states.items()):
             if state.authorities is None:
                 continue
             for name, authority in state.authorities.issuing.items():
