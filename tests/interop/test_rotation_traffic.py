@@ -1,8 +1,8 @@
 """Authorities are exchanged under two agents that talk all the time, and neither notices.
 
 One agent is a program in Python, the other in Go; each verifies the other's chain and looks leaf
-and intermediate up in CRLs, with files that follow the cluster by half a second in one and two and
-a half in the other. The tests are one story, told in their order; the operator is killed in the
+and intermediate up in CRLs, with files that follow the cluster by half a second in one and by four
+in the other. The tests are one story, told in their order; the operator is killed in the
 middle of each exchange.
 """
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Scene", "authorities", "playing"]
 
-DELAYS: Final = {"left": 0.5, "right": 2.5}
+DELAYS: Final = {"left": 0.5, "right": 4.0}
 """Seconds from a change of its Secret to the files of an agent."""
-PROPAGATION: Final = 5
-GRACE: Final = 5
+PROPAGATION: Final = 7
+GRACE: Final = 7
 """Seconds; both are longer than any delay, as whoever sets them has to see to."""
 
 LISTED: Final = {"gracePeriod": f"{GRACE}s", "ephemeralLifetime": "0s"}
@@ -206,10 +206,14 @@ class Scene:
 
     def ask(self, annotation: str) -> None:
         """Ask for a rotation, now."""
+        time.sleep(1.1)  # times are whole seconds: an authority made in this one is not older
         self.api.patch("agentissuers", self.name, asked(annotation))
 
     def renew(self) -> None:
-        """Have both renew their certificates, and wait for nothing."""
+        """Have both renew their certificates, and wait for nothing.
+
+        Right after a change this is what the other side is least ready for.
+        """
         for name in self.agents:
             self.api.patch("agentidentities", name, asked("renew-requested"), self.name)
 
@@ -276,7 +280,6 @@ def authorities(api: Api, name: str) -> list[Json]:
 
 def asked(annotation: str) -> Json:
     """What asks for something now; whatever was made in an earlier second is older."""
-    time.sleep(1.1)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"metadata": {"annotations": {f"agentid.dev/{annotation}": now}}}
 
