@@ -125,10 +125,13 @@ def site(installed: Cluster) -> Iterator[Site]:
     made = Site(
         installed, Published(ca, "responder-test"), f"responder-test-{int(now.timestamp())}"
     )
+    # An operator that ran before has left one.
+    without_secret = ("delete", "secret", "agentid-responder", "--ignore-not-found")
+    installed.kubectl("-n", SYSTEM, *without_secret)
     yield made
     label = "agentid.dev/issuer=responder-test"
     installed.kubectl("-n", SYSTEM, "delete", "configmaps", "-l", label, "--ignore-not-found")
-    installed.kubectl("-n", SYSTEM, "delete", "secret", "agentid-responder", "--ignore-not-found")
+    installed.kubectl("-n", SYSTEM, *without_secret)
     for sequence in range(1, 10):
         installed.kubectl(
             "--as", CONTROLLER, "-n", SYSTEM, "delete", "configmap", "--ignore-not-found",
