@@ -35,10 +35,11 @@ def _arm() -> None:
         fatal = len(seen) == _AT
         if fatal and _BEFORE:
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = await send(self, request)
-        if fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
+        try:
+            return await send(self, request)
+        finally:  # a refusal is an answer too
+            if fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     Transport.send = sending  # type: ignore[method-assign] # the fault
 
