@@ -13,8 +13,10 @@ from agentid.identity import SerialNumber, Validity
 from agentid.policy.authorities import (
     Authorities,
     Delivered,
+    Distrusted,
     DropRoot,
     IssuingAuthority,
+    NoteDistrust,
     Promote,
     Remove,
     Revoke,
@@ -25,6 +27,7 @@ from agentid.policy.authorities import (
     StageIssuing,
     StageRoot,
     delivered,
+    distrust_noted,
     dropped,
     promoted,
     removed,
@@ -120,6 +123,11 @@ def distrusting(*names: str) -> Wish:
     return replace(WISH, distrust=frozenset(f"fp-{name}" for name in names))
 
 
+def noted(have: Authorities, *names: str, at: datetime = NOW) -> Authorities:
+    """The same, and since when somebody is distrusted."""
+    return distrust_noted(have, NoteDistrust(distrusting(*names).distrust), at)
+
+
 ROWS = [
     pytest.param(CALM, WISH, NEVER, NOW, None, id="nothing-is-due"),
     pytest.param(
@@ -170,7 +178,7 @@ ROWS = [
         id="the-key-of-the-root-is-elsewhere",
     ),
     pytest.param(
-        CALM,
+        noted(CALM, "i1"),
         distrusting("i1"),
         NEVER,
         LATER,
@@ -178,7 +186,7 @@ ROWS = [
         id="issuing-distrusted",
     ),
     pytest.param(
-        CALM,
+        noted(CALM, "r1"),
         distrusting("r1"),
         NEVER,
         LATER,
@@ -192,7 +200,12 @@ ROWS = [
     ),
     pytest.param(STAGED, WISH, SERVED, NOW + 15 * MINUTE, Promote("i2"), id="its-crls-are-there"),
     pytest.param(
-        STAGED, distrusting("i1"), SERVED, NOW, None, id="a-distrusted-one-signs-until-then"
+        noted(STAGED, "i1"),
+        distrusting("i1"),
+        SERVED,
+        NOW,
+        None,
+        id="a-distrusted-one-signs-until-then",
     ),
     pytest.param(
         NEW_ROOT, WISH, served(2), NOW + SECOND, Delivered("r2"), id="it-is-beside-every-leaf"
@@ -209,7 +222,7 @@ ROWS = [
         EVERYWHERE, WISH, served(1, i1=LIVE), LATER, None, id="one-more-came-without-the-root"
     ),
     pytest.param(
-        NEW_ROOT,
+        noted(NEW_ROOT, "r1"),
         distrusting("r1"),
         served(1, i1=LIVE),
         NOW + DISTRUST_PATIENCE - SECOND,
@@ -217,7 +230,7 @@ ROWS = [
         id="a-distrusted-root-waits-for-leaves",
     ),
     pytest.param(
-        NEW_ROOT,
+        noted(NEW_ROOT, "r1"),
         distrusting("r1"),
         served(1, i1=LIVE),
         NOW + DISTRUST_PATIENCE,
@@ -233,10 +246,15 @@ ROWS = [
         id="nothing-valid-is-left-to-break",
     ),
     pytest.param(
-        NEW_ROOT, distrusting("i2"), SERVED, LATER, Remove("i2"), id="distrusted-before-it-signed"
+        noted(NEW_ROOT, "i2"),
+        distrusting("i2"),
+        SERVED,
+        LATER,
+        Remove("i2"),
+        id="distrusted-before-it-signed",
     ),
     pytest.param(
-        replace(NEW_ROOT, issuing=NEW_ROOT.issuing[1:]),
+        noted(replace(NEW_ROOT, issuing=NEW_ROOT.issuing[1:]), "i2"),
         distrusting("i2"),
         SERVED,
         LATER,
@@ -283,7 +301,7 @@ ROWS = [
         id="nobody-below-the-old-root",
     ),
     pytest.param(
-        PROMOTED,
+        noted(PROMOTED, "r1"),
         distrusting("r1"),
         served(2, i1=LIVE, i2=LIVE),
         NOW + MINUTE,
@@ -291,7 +309,7 @@ ROWS = [
         id="distrusted-and-its-leaves-are-being-moved",
     ),
     pytest.param(
-        PROMOTED,
+        noted(PROMOTED, "r1"),
         distrusting("r1"),
         served(2, i1=Usage(LATER, None), i2=LIVE),
         NOW + MINUTE,
@@ -299,12 +317,15 @@ ROWS = [
         id="distrusted-root-and-none-in-force",
     ),
     pytest.param(
-        replace(
-            PROMOTED,
-            issuing=(
-                *PROMOTED.issuing,
-                issuing("i0", Stage.RETIRED, at=NOW - DAY, since=NOW - HOUR),
+        noted(
+            replace(
+                PROMOTED,
+                issuing=(
+                    *PROMOTED.issuing,
+                    issuing("i0", Stage.RETIRED, at=NOW - DAY, since=NOW - HOUR),
+                ),
             ),
+            "r1",
         ),
         distrusting("r1"),
         served(2, i0=Usage(LATER, None), i1=LIVE, i2=LIVE),
@@ -313,7 +334,7 @@ ROWS = [
         id="distrusted-root-and-one-of-its-two-is-in-force",
     ),
     pytest.param(
-        PROMOTED,
+        noted(PROMOTED, "r1"),
         distrusting("r1"),
         served(2, i1=LIVE, i2=LIVE),
         NOW + DISTRUST_PATIENCE,
@@ -321,7 +342,7 @@ ROWS = [
         id="distrusted-root-and-patience-is-over",
     ),
     pytest.param(
-        replace(PROMOTED, issuing=PROMOTED.issuing[:1]),
+        noted(replace(PROMOTED, issuing=PROMOTED.issuing[:1]), "r1"),
         distrusting("r1"),
         served(2, i2=LIVE),
         NOW + MINUTE,
@@ -329,7 +350,7 @@ ROWS = [
         id="the-distrusted-root-leaves-the-bundle",
     ),
     pytest.param(
-        dropped(PROMOTED, DropRoot("r1", hurry=True)),
+        noted(dropped(PROMOTED, DropRoot("r1", hurry=True)), "r1"),
         distrusting("r1"),
         served(3, i1=Usage(LATER, None), i2=LIVE),
         LATER,
@@ -337,7 +358,7 @@ ROWS = [
         id="out-of-the-bundle-and-its-crls-go-on",
     ),
     pytest.param(
-        dropped(PROMOTED, DropRoot("r1", hurry=True)),
+        noted(dropped(PROMOTED, DropRoot("r1", hurry=True)), "r1"),
         distrusting("r1"),
         served(3, i1=Usage(LATER, None), i2=LIVE),
         LATER + RETENTION + SECOND,
@@ -345,7 +366,7 @@ ROWS = [
         id="until-what-it-signed-has-expired",
     ),
     pytest.param(
-        promoted(STAGED, Promote("i2"), NOW),
+        noted(promoted(STAGED, Promote("i2"), NOW), "i1"),
         distrusting("i1"),
         served(1, i1=Usage(LATER, None), i2=LIVE),
         NOW + MINUTE,
@@ -353,12 +374,69 @@ ROWS = [
         id="a-distrusted-intermediate-is-revoked-by-its-root",
     ),
     pytest.param(
-        revoked(promoted(STAGED, Promote("i2"), NOW), Revoke("i1"), NOW),
+        noted(revoked(promoted(STAGED, Promote("i2"), NOW), Revoke("i1"), NOW), "i1"),
         distrusting("i1"),
         served(1, i1=Usage(LATER, None), i2=LIVE),
         NOW + MINUTE,
         None,
         id="revoked-and-its-crl-goes-on",
+    ),
+    # Since when it is distrusted
+    pytest.param(
+        PROMOTED,
+        distrusting("r1", "i1"),
+        served(2, i1=Usage(LATER, None), i2=LIVE),
+        LATER,
+        NoteDistrust(frozenset({"fp-r1", "fp-i1"})),
+        id="distrust-is-put-on-record-first",
+    ),
+    pytest.param(
+        noted(PROMOTED, "r1", "i1"),
+        distrusting("i1"),
+        served(2, i1=LIVE, i2=LIVE),
+        LATER,
+        NoteDistrust(frozenset({"fp-i1"})),
+        id="and-so-is-that-it-was-taken-back",
+    ),
+    pytest.param(
+        PROMOTED,
+        distrusting("r7"),
+        served(2, i1=LIVE, i2=LIVE),
+        LATER,
+        None,
+        id="not-that-of-somebody-else",
+    ),
+    pytest.param(
+        noted(PROMOTED, "r1", at=LATER),
+        distrusting("r1"),
+        served(2, i1=LIVE, i2=LIVE),
+        LATER + DISTRUST_PATIENCE - SECOND,
+        None,
+        id="retired-long-ago-and-distrusted-now-it-waits-as-long",
+    ),
+    pytest.param(
+        noted(PROMOTED, "r1", at=LATER),
+        distrusting("r1"),
+        served(2, i1=LIVE, i2=LIVE),
+        LATER + DISTRUST_PATIENCE,
+        DropRoot("r1", hurry=True),
+        id="and-no-longer",
+    ),
+    pytest.param(
+        noted(NEW_ROOT, "r1", at=LATER),
+        distrusting("r1"),
+        served(1, i1=LIVE),
+        LATER + DISTRUST_PATIENCE - SECOND,
+        None,
+        id="a-successor-that-was-there-already-waits-for-leaves",
+    ),
+    pytest.param(
+        noted(NEW_ROOT, "r1", at=LATER),
+        distrusting("r1"),
+        served(1, i1=LIVE),
+        LATER + DISTRUST_PATIENCE,
+        Promote("i2"),
+        id="for-an-hour-as-well",
     ),
     # Given
     pytest.param(
@@ -491,6 +569,16 @@ def test_a_root_is_kept_for_the_crls_below_it() -> None:
     assert [root.id for root in removed(out, Remove("i1")).roots] == ["r2"]
 
 
+def test_distrust_counts_from_when_it_was_seen_first() -> None:
+    """What is named anew does not begin again; what is named no more is forgotten."""
+    first = noted(PROMOTED, "i1", "i2")
+    later = noted(first, "i1", "r1", at=LATER)
+    assert later.distrusted == (Distrusted("fp-i1", NOW), Distrusted("fp-r1", LATER))
+    assert later.distrusted_at(PROMOTED.issuing[1]) == NOW
+    assert later.distrusted_at(PROMOTED.issuing[0]) is None
+    assert noted(PROMOTED, "r1", at=LATER).distrusted_at(PROMOTED.issuing[1]) == LATER
+
+
 def test_every_bundle_has_a_number_of_its_own() -> None:
     """It grows when a root goes; in a hurry everything is to be delivered anew."""
     assert dropped(PROMOTED, DropRoot("r1", hurry=False)).sequence == 3
@@ -516,7 +604,7 @@ def test_never_leaves_verifiers_without_the_root_of_what_signs(
     """Whatever is wished: the root of the signing authority stays, and that authority too."""
     now = NOW + minutes * MINUTE
     facts = Facts({}, sequence, frozenset({"i1", "i2"} if is_served else ()))
-    step = next_step(have, distrusting(*distrust), facts, now)
+    step = next_step(noted(have, *distrust), distrusting(*distrust), facts, now)
     signing = have.signing
     assert signing is not None
     match step:

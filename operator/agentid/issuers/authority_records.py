@@ -10,7 +10,7 @@ import orjson
 from agentid.api.fields import format_time, parse_time
 from agentid.errors import InputError
 from agentid.identity import SerialNumber
-from agentid.policy.authorities import RevokedAuthority, Stage
+from agentid.policy.authorities import Distrusted, RevokedAuthority, Stage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,6 +56,7 @@ class Records:
     issuing: tuple[IssuingEntry, ...] = ()
     sequence: int = 0
     required: int = 0
+    distrusted: tuple[Distrusted, ...] = ()
 
     def encode(self) -> bytes:
         """Write it as JSON with sorted keys."""
@@ -94,6 +95,10 @@ class Records:
                 }
                 for each in self.issuing
             ],
+            "distrusted": [
+                {"fingerprint": each.fingerprint, "at": format_time(each.at)}
+                for each in self.distrusted
+            ],
         }
         return orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
@@ -119,9 +124,14 @@ class Records:
                 "required": int(required),
                 "roots": [*roots],
                 "issuing": [*issuing],
+                "distrusted": [*distrusted],
             } if 0 <= required <= sequence:
                 return cls(
-                    tuple(map(_root, roots)), tuple(map(_issuing, issuing)), sequence, required
+                    tuple(map(_root, roots)),
+                    tuple(map(_issuing, issuing)),
+                    sequence,
+                    required,
+                    tuple(map(_distrusted, distrusted)),
                 )
             case _:
                 msg = (
@@ -180,6 +190,15 @@ def _issuing(body: object) -> IssuingEntry:
             )
         case _:
             msg = "the record of an issuing authority is damaged; restore it from a backup"
+            raise InputError(msg)
+
+
+def _distrusted(body: object) -> Distrusted:
+    match body:
+        case {"fingerprint": str(fingerprint), "at": str(at)}:
+            return Distrusted(fingerprint, parse_time(at))
+        case _:
+            msg = "the record of a distrusted authority is damaged; restore it from a backup"
             raise InputError(msg)
 
 

@@ -155,6 +155,7 @@ def load_set(files: Mapping[str, bytes], trust_domain: TrustDomain) -> Authority
         issuing=tuple(_issuing_record(each, whole_issuing[each.id]) for each in stored.issuing),
         sequence=stored.sequence,
         required=stored.required,
+        distrusted=stored.distrusted,
     )
     return AuthoritySet(trust_domain, records, whole_issuing, whole_roots, dict(files))
 
@@ -209,6 +210,7 @@ def _entries(records: Authorities) -> Records:
         ),
         sequence=records.sequence,
         required=records.required,
+        distrusted=records.distrusted,
     )
 
 

@@ -27,6 +27,7 @@ from agentid.policy import authorities as records
 from agentid.policy.authorities import (
     Delivered,
     DropRoot,
+    NoteDistrust,
     Promote,
     Remove,
     Revoke,
@@ -158,14 +159,18 @@ def carried_out(
         case StageGiven():
             msg = "an authority is to be taken up, and none is given"
             raise InternalError(msg)
-        case Delivered() | Promote() | Remove() | Revoke() | DropRoot():
+        case NoteDistrust() | Delivered() | Promote() | Remove() | Revoke() | DropRoot():
             return have.with_records(_recorded(have.records, step, now.replace(microsecond=0)))
 
 
 def _recorded(
-    have: Authorities, step: Delivered | Promote | Remove | Revoke | DropRoot, now: datetime
+    have: Authorities,
+    step: NoteDistrust | Delivered | Promote | Remove | Revoke | DropRoot,
+    now: datetime,
 ) -> Authorities:
     match step:
+        case NoteDistrust():
+            return records.distrust_noted(have, step, now)
         case Delivered():
             return records.delivered(have, step, now)
         case Promote():

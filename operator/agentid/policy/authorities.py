@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Authorities",
     "Delivered",
+    "Distrusted",
     "DropRoot",
     "IssuingAuthority",
+    "NoteDistrust",
     "Promote",
     "Remove",
     "Revoke",
@@ -31,6 +33,7 @@ __all__ = [
     "StageRoot",
     "Step",
     "delivered",
+    "distrust_noted",
     "dropped",
     "promoted",
     "removed",
@@ -118,6 +121,19 @@ class IssuingAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class Distrusted:
+    """Since when an authority is distrusted.
+
+    Attributes:
+        fingerprint: Of the authority, a root or an issuing one.
+        at: When agentid first saw it named.
+    """
+
+    fingerprint: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Authorities:
     """All authorities of an issuer.
 
@@ -127,12 +143,14 @@ class Authorities:
         sequence: Of the bundle; grows by one whenever a root comes or goes.
         required: Every leaf has to be delivered with a bundle of this sequence at least: what was
             delivered with an earlier one is issued anew without waiting for its renewal.
+        distrusted: Which of them are distrusted, and since when.
     """
 
     roots: tuple[Root, ...]
     issuing: tuple[IssuingAuthority, ...]
     sequence: int
     required: int = 0
+    distrusted: tuple[Distrusted, ...] = ()
 
     def at(self, stage: Stage) -> IssuingAuthority | None:
         """The newest issuing authority of a stage."""
@@ -153,6 +171,13 @@ class Authorities:
         return issuing.fingerprint in fingerprints or (
             root is not None and root.fingerprint in fingerprints
         )
+
+    def distrusted_at(self, issuing: IssuingAuthority) -> datetime | None:
+        """Since when it, or its root, is known to be distrusted."""
+        names = [issuing.fingerprint]
+        if (root := self.root_of(issuing)) is not None:
+            names.append(root.fingerprint)
+        return min((each.at for each in self.distrusted if each.fingerprint in names), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +211,17 @@ class StageGiven:
     """Take up the authority that is given."""
 
     hurry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoteDistrust:
+    """Note who is distrusted from now on, and who no longer is.
+
+    Attributes:
+        fingerprints: Of all authorities on record that are distrusted.
+    """
+
+    fingerprints: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +282,23 @@ class DropRoot:
 
 
 Step: TypeAlias = (
-    StageIssuing | StageRoot | StageGiven | Delivered | Promote | Remove | Revoke | DropRoot
+    StageIssuing
+    | StageRoot
+    | StageGiven
+    | NoteDistrust
+    | Delivered
+    | Promote
+    | Remove
+    | Revoke
+    | DropRoot
 )
+
+
+def distrust_noted(have: Authorities, step: NoteDistrust, now: datetime) -> Authorities:
+    """The authorities with who is distrusted on record; who already was is so since then."""
+    since = {each.fingerprint: each.at for each in have.distrusted}
+    names = sorted(step.fingerprints)
+    return replace(have, distrusted=tuple(Distrusted(name, since.get(name, now)) for name in names))
 
 
 def delivered(have: Authorities, step: Delivered, now: datetime) -> Authorities:

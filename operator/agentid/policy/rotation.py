@@ -27,6 +27,7 @@ from agentid.api.fields import format_time
 from agentid.policy.authorities import (
     Delivered,
     DropRoot,
+    NoteDistrust,
     Promote,
     Remove,
     Revoke,
@@ -64,7 +65,8 @@ the records of those certificates, so that the last CRL names what was revoked l
 DISTRUST_PATIENCE: Final = timedelta(hours=1)
 """How long the successor of a distrusted authority waits for certificates to be delivered with its
 root, at most; and how long the distrusted one stays in the bundles, at most, once its successor
-signs. By then every agent that can be given another certificate has one; what is left, such as an
+signs. It counts from when agentid saw the distrust, or later if what is waited for began later. By
+then every agent that can be given another certificate has one; what is left, such as an
 identity whose class is gone, must not keep a compromised authority trusted."""
 
 _ISSUING_KEPT: Final = 3
@@ -177,7 +179,9 @@ def demands(have: Authorities, distrust: frozenset[str]) -> Demands:
 
 def next_step(have: Authorities, wish: Wish, facts: Facts, now: datetime) -> Step | None:
     """The one next step, None if there is nothing to do now."""
-    return _clean_up(have, wish, facts, now) or _move_on(have, wish, facts, now)
+    return (
+        _note(have, wish) or _clean_up(have, wish, facts, now) or _move_on(have, wish, facts, now)
+    )
 
 
 def due_time(have: Authorities, wish: Wish) -> datetime | None:
@@ -214,6 +218,15 @@ def waits_for(have: Authorities, wish: Wish, facts: Facts, now: datetime) -> str
     return ""
 
 
+def _note(have: Authorities, wish: Wish) -> NoteDistrust | None:
+    """Keep on record since when somebody is distrusted: patience counts from there."""
+    known = {root.fingerprint for root in have.roots}
+    known |= {each.fingerprint for each in have.issuing}
+    noted = known & {each.fingerprint for each in have.distrusted}
+    named = wish.distrust & known
+    return None if noted == named else NoteDistrust(named)
+
+
 # What goes
 
 
@@ -246,19 +259,25 @@ def _expel(
         return None
     if root.fingerprint in wish.distrust:
         below = [one for one in have.issuing if one.root == root.id]
-        used = any(_is_in_force(one, facts, now) for one in below)
+        used = any(_is_in_force(have, one, facts, now) for one in below)
         return DropRoot(root.id, hurry=True) if root.trusted and not used else None
-    if _is_in_force(each, facts, now):
+    if _is_in_force(have, each, facts, now):
         return None
     revoked = any(one.serial == each.serial for one in root.revoked)
     return None if revoked or not root.has_key else Revoke(each.id)
 
 
-def _is_in_force(each: IssuingAuthority, facts: Facts, now: datetime) -> bool:
+def _is_in_force(have: Authorities, each: IssuingAuthority, facts: Facts, now: datetime) -> bool:
     """Whether certificates that it signed are in use, for as long as they are waited for."""
     usage = facts.usage.get(each.id)
     last = None if usage is None else usage.in_force_until
-    return last is not None and last >= now and now < each.since + DISTRUST_PATIENCE
+    return last is not None and last >= now and now < _patience(have, each, each.since)
+
+
+def _patience(have: Authorities, distrusted: IssuingAuthority, begun: datetime) -> datetime:
+    """When nobody is waited for any more."""
+    seen = have.distrusted_at(distrusted)
+    return (begun if seen is None else max(begun, seen)) + DISTRUST_PATIENCE
 
 
 def _is_spent(each: IssuingAuthority, facts: Facts, now: datetime) -> bool:
@@ -341,7 +360,8 @@ def _not_ready(
         return ""  # nothing that is valid could break
     if root is not None and root.id != signing.root:
         hurry = have.is_distrusted(signing, wish.distrust)
-        return _not_spread(root, wish, facts, now, hurry=hurry)
+        patience = _patience(have, signing, root.published_at) if hurry else None
+        return _not_spread(root, wish, facts, now, patience)
     ready = staged.since + wish.propagation_time
     if now >= ready:
         return ""
@@ -351,10 +371,11 @@ def _not_ready(
     )
 
 
-def _not_spread(root: Root, wish: Wish, facts: Facts, now: datetime, *, hurry: bool) -> str:
-    """Who may not know a new root yet; empty if everybody does."""
-    patient = not hurry or now < root.published_at + DISTRUST_PATIENCE
-    if patient and not _is_delivered(root, facts):
+def _not_spread(
+    root: Root, wish: Wish, facts: Facts, now: datetime, patience: datetime | None
+) -> str:
+    """Who may not know a new root yet; empty if everybody does, or they had their time."""
+    if (patience is None or now < patience) and not _is_delivered(root, facts):
         return (
             f"some certificates were delivered with bundle {facts.delivered}, which does not hold "
             f"the root {root.id} of bundle {root.since}; they are being renewed"
