@@ -2,6 +2,7 @@
 
 Certificates are put on the ledger by this process, one for each of as many AgentIdentities, whose
 class does not exist: so an operator leaves them alone, and nothing but the incident is measured.
+What is served is asked for over HTTP from a responder beside it, as a verifier would.
 The cluster is always one of its own, which is ended afterwards.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import logging
 import random
@@ -19,13 +21,19 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 import structlog
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
+from agentid.api.agentissuer import AgentIssuer, AuthorityRole, AuthorityState
 from agentid.api.vocabulary import DeliveryMode
 from agentid.clock import SystemClock
 from agentid.errors import AgentIdError
@@ -34,15 +42,31 @@ from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
 from agentid.kube.objects import uid_of
 from agentid.kube.reflector import reflect
-from agentid.kube.resources import AGENT_IDENTITIES, AGENT_REVOCATIONS, NAMESPACES
+from agentid.kube.resources import (
+    AGENT_IDENTITIES,
+    AGENT_ISSUERS,
+    AGENT_REVOCATIONS,
+    NAMESPACES,
+    SECRETS,
+)
 from agentid.kube.stores import ConfigMaps
 from agentid.ledger import Issued, Ledger, Revoked, new_writer
 from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.services.issuers import authority_secret
 from bench.__main__ import positive
 from bench.load import many
+from bench.lookups import Lookups
 from bench.processes import Meter, control_plane
 from e2e.errors import E2EError
-from e2e.install import NAMESPACE, install, operator, operator_environment
+from e2e.install import (
+    NAMESPACE,
+    install,
+    operator,
+    operator_environment,
+    port_in_log,
+    responder,
+    samples,
+)
 from e2e.progress import say
 from e2e.providers import DevCluster
 
@@ -55,6 +79,17 @@ if TYPE_CHECKING:
 
 _HOME: Final = "bench-incident"
 _PATIENCE: Final = 300.0
+_ISSUER: Final = "default"
+"""The sample issuer."""
+
+_SIGNING: Final = (AuthorityRole.ISSUING, AuthorityState.SIGNING)
+
+_SHARDS: Final = 8
+"""CRLs of an authority, unless its issuer asks for another number."""
+
+_ASKED: Final = 100
+"""How many certificates OCSP is asked about."""
+
 _SETTLED: Final = 5.0
 """Seconds without a word about identities after which the operator has looked at all of them."""
 
@@ -66,6 +101,8 @@ class Figures:
     Attributes:
         started: Until its cut-off was durable.
         durable: Until the last revocation was durable on the ledger, as another replica sees it.
+        listed: Until every serial stood on the CRL that its certificate would name.
+        answered: Until OCSP said revoked of each of a sample.
         told: Until the status said so.
         over: Until the incident was over, the second look included.
         cpu: Seconds of CPU by process, until it was over.
@@ -73,6 +110,8 @@ class Figures:
 
     started: float
     durable: float
+    listed: float
+    answered: float
     told: float
     over: float
     cpu: dict[str, float]
@@ -98,6 +137,7 @@ def main() -> int:
         try:
             cluster = chosen.up(fsync=True)
             install(cluster)
+            samples(cluster, "issuer")
             uvloop.run(_measure(cluster, given.number, given.rounds))
         except (E2EError, AgentIdError) as error:
             print(f"\n{error}", file=sys.stderr)
@@ -126,21 +166,34 @@ async def _measure(cluster: Cluster, number: int, rounds: int) -> None:
                 "metadata": {"name": _HOME},
             },
         )
+        with operator(cluster, "incident-0"):
+            signs = await _signing(client)
         identities: dict[str, str] = {}
         await many(partial(_create, client, f"agent-{n:05}", identities) for n in range(number))
         for turn in range(1, rounds + 1):
             say(f"round {turn} of {rounds}: {number} certificates go onto the ledger")
-            serials = await _seed(ledger, clock, identities)
-            with operator(cluster, f"incident-{turn}") as running:
+            serials = await _seed(ledger, clock, identities, signs)
+            with (
+                operator(cluster, f"incident-{turn}") as running,
+                responder(cluster, f"incident-responder-{turn}") as serving,
+            ):
                 await _quiet(client, clock)
-                processes = {"operator": running.process.pid, **control_plane(cluster.directory)}
-                figures = await _incident(
-                    client, clock, ledger, f"bench-{turn}", serials, processes
-                )
+                processes = {
+                    "operator": running.process.pid,
+                    "responder": serving.process.pid,
+                    **control_plane(cluster.directory),
+                }
+                base = f"http://127.0.0.1:{port_in_log(serving.log, 'http_serving')}"
+                async with aiohttp.ClientSession(base) as http:
+                    served = _Served(Lookups(http, _PATIENCE), signs, serials)
+                    figures = await _incident(
+                        client, clock, ledger, f"bench-{turn}", served, processes
+                    )
             cpu = ", ".join(f"{name} {spent:.1f}" for name, spent in figures.cpu.items())
             print(
                 f"{number} certificates: cut-off {figures.started:.2f} s, "
-                f"durable {figures.durable:.2f} s, told {figures.told:.2f} s, "
+                f"durable {figures.durable:.2f} s, on the CRLs {figures.listed:.2f} s, "
+                f"by OCSP {figures.answered:.2f} s, told {figures.told:.2f} s, "
                 f"over {figures.over:.1f} s; CPU s: {cpu}"
             )
 
@@ -167,22 +220,95 @@ async def _create(client: Client, name: str, identities: dict[str, str]) -> None
     identities[name] = uid_of(await client.create(AGENT_IDENTITIES, body))
 
 
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """The authority whose certificates are revoked.
+
+    Attributes:
+        certificate: Its own.
+        id: As the ledger has it.
+    """
+
+    certificate: x509.Certificate
+    id: str
+
+    def crl(self, serial: SerialNumber) -> str:
+        """Path of the CRL that a certificate of this serial names."""
+        return f"/crl/{self.id}/{self.shard(serial)}.crl"
+
+    @staticmethod
+    def shard(serial: SerialNumber) -> int:
+        """The shard that it belongs to."""
+        return serial.value % _SHARDS
+
+    def question(self, serial: SerialNumber) -> bytes:
+        """An OCSP request about it, DER."""
+        name = self.certificate.subject.public_bytes()
+        info = x509.SubjectKeyIdentifier.from_public_key(self.certificate.public_key()).digest
+        asked = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+            sha1(name, usedforsecurity=False).digest(),
+            info,
+            serial.value,
+            hashes.SHA1(),  # noqa: S303 - names a certificate
+        )
+        return asked.build().public_bytes(Encoding.DER)
+
+
+async def _signing(client: Client) -> Signs:
+    """The authority of the sample issuer, once it signs."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        body = await client.get(AGENT_ISSUERS, _ISSUER)
+        for each in AgentIssuer.status_of(body).authorities:
+            if (each.role, each.state) == _SIGNING and each.id is not None:
+                stored = await client.get(SECRETS, authority_secret(_ISSUER), NAMESPACE)
+                data = stored["data"]
+                assert isinstance(data, dict)  # noqa: S101 - a Secret
+                chain = base64.b64decode(str(data[f"issuing-{each.id}.crt"]))
+                return Signs(x509.load_pem_x509_certificates(chain)[0], each.id)
+        await asyncio.sleep(0.1)
+    msg = f"no authority of {_ISSUER} signs after {_PATIENCE:.0f} s"
+    raise E2EError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What a responder is asked about."""
+
+    look: Lookups
+    signs: Signs
+    serials: frozenset[SerialNumber]
+
+    async def on_crls(self) -> float:
+        by_path: dict[str, set[int]] = {}
+        for serial in self.serials:
+            by_path.setdefault(self.signs.crl(serial), set()).add(serial.value)
+        looks = (self.look.until_listed(path, frozenset(of)) for path, of in by_path.items())
+        return max(await asyncio.gather(*looks))
+
+    async def by_ocsp(self) -> float:
+        asked = sorted(self.serials)[:: max(1, len(self.serials) // _ASKED)]
+        looks = (self.look.until_revoked(self.signs.question(serial)) for serial in asked)
+        return max(await asyncio.gather(*looks))
+
+
 async def _seed(
-    ledger: Ledger, clock: SystemClock, identities: dict[str, str]
+    ledger: Ledger, clock: SystemClock, identities: dict[str, str], signs: Signs
 ) -> frozenset[SerialNumber]:
     now = clock.now()
     begins = now.replace(microsecond=0)
+    drawn = {name: SerialNumber.from_random(secrets.token_bytes(16)) for name in identities}
     records = [
         Issued(
-            serial=SerialNumber.from_random(secrets.token_bytes(16)),
+            serial=drawn[name],
             fingerprint=sha256(secrets.token_bytes(16)).hexdigest(),
             spiffe_id=f"spiffe://bench.test/ns/{_HOME}/agent/{name}",
             namespace=_HOME,
             name=name,
             uid=uid,
-            issuer="bench",
-            authority="0123456789abcdef",
-            shard=0,
+            issuer=_ISSUER,
+            authority=signs.id,
+            shard=signs.shard(drawn[name]),
             bundle=1,
             not_before=begins,
             not_after=begins + timedelta(hours=8),
@@ -224,10 +350,10 @@ async def _incident(
     clock: SystemClock,
     ledger: Ledger,
     name: str,
-    serials: frozenset[SerialNumber],
+    served: _Served,
     processes: dict[str, int],
 ) -> Figures:
-    left, durable = set(serials), asyncio.Event()
+    left, durable = set(served.serials), asyncio.Event()
     at: dict[str, float] = {}
 
     def recorded(one: Durable) -> None:
@@ -242,6 +368,7 @@ async def _incident(
     try:
         await client.create(AGENT_REVOCATIONS, _body(name))
         async with asyncio.timeout(_PATIENCE):
+            at["listed"], at["answered"] = await asyncio.gather(served.on_crls(), served.by_ocsp())
             await durable.wait()
             await following
     except TimeoutError as error:
@@ -252,7 +379,7 @@ async def _incident(
         following.cancel()
     cpu = {process: used.cpu for process, used in meter.read().items()}
     took = {what: moment - began for what, moment in at.items()}
-    return Figures(took["started"], took["durable"], took["told"], took["over"], cpu)
+    return Figures(**took, cpu=cpu)
 
 
 async def _follow(client: Client, clock: SystemClock, name: str, at: dict[str, float]) -> None:

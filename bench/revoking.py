@@ -34,6 +34,7 @@ from agentid.kube.resources import AGENT_IDENTITIES, SECRETS
 from bench.__main__ import positive
 from bench.figures import Latency
 from bench.load import many, watching
+from bench.lookups import Lookups
 from bench.namespaces import namespace_of_its_own
 from bench.templates import Template
 from e2e.errors import E2EError
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 _HOME: Final = "bench-revoking"
 _TEMPLATE: Final = Path(__file__).parent / "templates" / "agentidentity.yaml"
 _PATIENCE: Final = 60.0
-_LOOK: Final = 0.01
-"""Seconds between two looks, which is how exact the figures are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,7 @@ async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespac
         aiohttp.ClientSession(base) as http,
         namespace_of_its_own(client, _HOME),
     ):
+        look = Lookups(http, _PATIENCE)
         say(f"{given.samples} agents, deleted one at a time")
         leaves = await _made(client, "one", given.samples)
         by_crl, by_ocsp = [], []
@@ -111,7 +111,8 @@ async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespac
             sent = time.monotonic()
             await client.delete(AGENT_IDENTITIES, name, _HOME)
             crl, answer = await asyncio.gather(
-                _until_listed(http, leaf), _until_revoked(http, leaf)
+                look.until_listed(leaf.crl, frozenset({leaf.serial})),
+                look.until_revoked(leaf.question),
             )
             by_crl.append(crl - sent)
             by_ocsp.append(answer - sent)
@@ -122,7 +123,7 @@ async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespac
         leaves = await _made(client, "all", given.number)
         began: dict[str, float] = {}
         watch = asyncio.gather(
-            *(_until_listed(http, leaf) for leaf in leaves.values()),
+            *(look.until_listed(leaf.crl, frozenset({leaf.serial})) for leaf in leaves.values()),
         )
         await many(partial(_delete, client, name, began) for name in leaves)
         seen = dict(zip(leaves, await watch, strict=True))
@@ -161,44 +162,6 @@ async def _leaf(client: Client, name: str) -> Leaf:
 async def _delete(client: Client, name: str, began: dict[str, float]) -> None:
     began[name] = time.monotonic()
     await client.delete(AGENT_IDENTITIES, name, _HOME)
-
-
-_fetched: dict[str, tuple[str, frozenset[int]]] = {}
-
-
-async def _until_listed(http: aiohttp.ClientSession, leaf: Leaf) -> float:
-    """When the CRL that is served names the certificate."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        etag, _ = _fetched.get(leaf.crl, ("", frozenset()))
-        headers = {"If-None-Match": etag} if etag else {}
-        async with http.get(leaf.crl, headers=headers) as answer:
-            if answer.status == 200:  # noqa: PLR2004
-                listed = x509.load_der_x509_crl(await answer.read())
-                serials = frozenset(each.serial_number for each in listed)
-                _fetched[leaf.crl] = (answer.headers["ETag"], serials)
-        if leaf.serial in _fetched[leaf.crl][1]:
-            return time.monotonic()
-        await asyncio.sleep(_LOOK)
-    msg = f"serial {leaf.serial:x} is not on the CRL after {_PATIENCE:.0f} s"
-    raise E2EError(msg)
-
-
-async def _until_revoked(http: aiohttp.ClientSession, leaf: Leaf) -> float:
-    """When OCSP says revoked."""
-    deadline = time.monotonic() + _PATIENCE
-    headers = {"Content-Type": "application/ocsp-request"}
-    while time.monotonic() < deadline:
-        async with http.post("/ocsp", data=leaf.question, headers=headers) as answer:
-            told = ocsp.load_der_ocsp_response(await answer.read())
-        if (
-            told.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
-            and told.certificate_status is ocsp.OCSPCertStatus.REVOKED
-        ):
-            return time.monotonic()
-        await asyncio.sleep(_LOOK)
-    msg = f"OCSP does not say that {leaf.serial:x} is revoked after {_PATIENCE:.0f} s"
-    raise E2EError(msg)
 
 
 def _text(seconds: list[float]) -> str:
