@@ -283,8 +283,8 @@ class _Served:
         by_path: dict[str, set[int]] = {}
         for serial in self.serials:
             by_path.setdefault(self.signs.crl(serial), set()).add(serial.value)
-        looks = (self.look.until_listed(path, frozenset(of)) for path, of in by_path.items())
-        return max(await asyncio.gather(*looks))
+        looks = (self.look.listed_at(path, frozenset(of)) for path, of in by_path.items())
+        return max(at for each in await asyncio.gather(*looks) for at in each.values())
 
     async def by_ocsp(self) -> float:
         asked = sorted(self.serials)[:: max(1, len(self.serials) // _ASKED)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lookups"]
 
-_LOOK: Final = 0.01
+_LOOK: Final = 0.02
 """Seconds between two looks, which is how exact the figures are."""
 
 _OK: Final = 200
@@ -38,17 +38,24 @@ class Lookups:
         self._patience = patience
         self._read: dict[str, tuple[str, frozenset[int]]] = {}
 
-    async def until_listed(self, path: str, serials: frozenset[int]) -> float:
-        """When the CRL at a path names all of these, in seconds of `time.monotonic`.
+    async def listed_at(self, path: str, serials: frozenset[int]) -> dict[int, float]:
+        """When the CRL at a path first named each of these, in seconds of `time.monotonic`.
+
+        One look serves all of them: it is the responder that is measured, not how many ask it.
 
         Raises:
-            E2EError: It does not in time.
+            E2EError: It does not name all of them in time.
         """
+        at: dict[int, float] = {}
 
-        async def is_listed() -> bool:
-            return serials <= await self._listed(path)
+        async def are_listed() -> bool:
+            listed = await self._listed(path)
+            now = time.monotonic()
+            at.update((serial, now) for serial in serials & listed if serial not in at)
+            return len(at) == len(serials)
 
-        return await self._until(is_listed, f"the CRL {path} does not name them all")
+        await self._until(are_listed, f"the CRL {path} does not name all {len(serials)}")
+        return at
 
     async def until_revoked(self, question: bytes) -> float:
         """When OCSP says that what is asked about is revoked, likewise.
@@ -85,6 +92,5 @@ class Lookups:
                 return serials
             listed = x509.load_der_x509_crl(await answer.read())
             serials = frozenset(each.serial_number for each in listed)
-            # Another look may have read a later one in the meantime; both are true.
             self._read[path] = (answer.headers["ETag"], serials)
         return serials

@@ -110,11 +110,11 @@ async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespac
         for name, leaf in leaves.items():
             sent = time.monotonic()
             await client.delete(AGENT_IDENTITIES, name, _HOME)
-            crl, answer = await asyncio.gather(
-                look.until_listed(leaf.crl, frozenset({leaf.serial})),
+            listed, answer = await asyncio.gather(
+                look.listed_at(leaf.crl, frozenset({leaf.serial})),
                 look.until_revoked(leaf.question),
             )
-            by_crl.append(crl - sent)
+            by_crl.append(listed[leaf.serial] - sent)
             by_ocsp.append(answer - sent)
             await asyncio.sleep(0.3)  # the pace of publication is over
         print(f"one at a time: on the CRL {_text(by_crl)}; by OCSP {_text(by_ocsp)}")
@@ -122,12 +122,15 @@ async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespac
         say(f"{given.number} agents, deleted at once")
         leaves = await _made(client, "all", given.number)
         began: dict[str, float] = {}
+        by_path: dict[str, set[int]] = {}
+        for leaf in leaves.values():
+            by_path.setdefault(leaf.crl, set()).add(leaf.serial)
         watch = asyncio.gather(
-            *(look.until_listed(leaf.crl, frozenset({leaf.serial})) for leaf in leaves.values()),
+            *(look.listed_at(path, frozenset(of)) for path, of in by_path.items())
         )
         await many(partial(_delete, client, name, began) for name in leaves)
-        seen = dict(zip(leaves, await watch, strict=True))
-        late = [seen[name] - began[name] for name in leaves]
+        seen = {serial: at for each in await watch for serial, at in each.items()}
+        late = [seen[leaf.serial] - began[name] for name, leaf in leaves.items()]
         rate = len(leaves) / (max(began.values()) - min(began.values()))
         print(f"at once, {rate:.0f} deletions a second: on the CRL {_text(late)}")
 
