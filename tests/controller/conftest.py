@@ -9,6 +9,7 @@ import pytest
 
 from e2e.install import operator
 from tests.support.api import Api
+from tests.support.coroutines import pytest_pyfunc_call
 from tests.support.manifests import agent_class, issuer
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from e2e.install import Operator
     from e2e.providers import Cluster
+
+__all__ = ["pytest_pyfunc_call"]
 
 _numbers = itertools.count(1)
 

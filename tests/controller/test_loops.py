@@ -155,9 +155,14 @@ def test_urgency_follows_from_the_object(run: Callable[..., None], body: Json, l
     """Revocations come first, then what people wait for, then the rest."""
 
     async def test(loops: Loops, _: FakeApiServer) -> None:
+        revoking = asyncio.create_task(loops.revoking.run())
         loops.identity_seen(body, gone=False)
+        for _turn in range(20):
+            await asyncio.sleep(0)
         assert waiting(loops) == {lane: 1}
         assert await loops.queue.get() == READER
+        revoking.cancel()
+        await asyncio.gather(revoking, return_exceptions=True)
 
     run(test)
 

@@ -79,6 +79,24 @@ async def test_an_issuance_is_a_secret_and_a_status(
         assert len(there.store.objects) == 1
 
 
+async def test_revoking_what_is_due_writes_to_the_ledger_alone(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """Promise 4: it does not wait for the Secret and the status of a suspended identity."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client))
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        before = there.writes()
+        await in_virtual_time(there.clock, service.revoke_due([READER]))
+        assert len(there.store.objects) == 1, "nothing is due"
+        there.put_identity(suspend=True)
+        await in_virtual_time(there.clock, service.revoke_due([READER]))
+        assert not there.ledger.state.unrevoked("finance", "reader")
+        await in_virtual_time(there.clock, service.revoke_due([READER]))
+        assert len(there.store.objects) == 2, "once"
+        assert there.writes() == before
+
+
 async def test_a_defect_is_told_once(
     cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
 ) -> None:

@@ -2,8 +2,9 @@
 
 ```
  triggers ─► world ─► queue ─► worker ─► IdentityService.reconcile ─┐
-                        ▲                                           │ when to look again
-                        └───────────── timetable ◄──────────────────┘
+               │        ▲                                           │ when to look again
+               │        ├───────────── timetable ◄──────────────────┘
+               └─► revoking, what was deleted or suspended
 ```
 
 Every replica keeps world and queue up to date; workers run on the leader alone.
@@ -21,15 +22,12 @@ import structlog
 
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
-from agentid.constants import (
-    ANNOTATION_RENEW_REQUESTED,
-    ANNOTATION_ROTATE_REQUESTED,
-    ANNOTATION_ROTATE_ROOT_REQUESTED,
-)
+from agentid.controller.events import lane_of, rotations_asked, same_generation
 from agentid.controller.incidents import IncidentLoop
+from agentid.controller.revoking import RevocationLoop
 from agentid.controller.trust import TrustLoop
 from agentid.errors import AgentIdError, UnavailableError
-from agentid.kube.objects import ObjectKey, metadata_of, uid_of
+from agentid.kube.objects import ObjectKey
 from agentid.kube.queue import Lane, WorkQueue
 from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES, AGENT_ISSUERS, AGENT_REVOCATIONS
 from agentid.kube.schedule import Schedule
@@ -88,6 +86,9 @@ class Loops:
             namespace_of=lambda key: key.namespace,
             on_get=lambda _, seconds: parts.metrics.queue_seconds.observe(seconds),
         )
+        self.revoking = RevocationLoop(
+            parts.identities, lambda key: self.queue.add(key, Lane.REVOCATION)
+        )
         # Kind and name, as a key of the kind: they are few, so one worker looks after them.
         self._catalogue: WorkQueue[ObjectKey] = WorkQueue(
             clock=parts.clock, random=random.random, namespace_of=lambda key: key.namespace
@@ -111,7 +112,11 @@ class Loops:
             self.schedule.cancel(key)
             self.queue.add(key, Lane.REVOCATION)
         elif self._world.identities.put(body):
-            self.queue.add(key, _lane(body))
+            lane = lane_of(body)
+            if lane is Lane.REVOCATION:
+                self.revoking.add(key)
+            else:
+                self.queue.add(key, lane)
 
     def class_seen(self, body: Mapping[str, object], *, gone: bool) -> None:
         """An AgentClass has appeared, changed or gone."""
@@ -121,7 +126,7 @@ class Loops:
             self._world.classes.pop(name, None)
         else:
             self._world.classes[name] = Parsed.of(AgentClass.parse, body)
-        if before is None or gone or not _same_generation(before.body, body):
+        if before is None or gone or not same_generation(before.body, body):
             self._catalogue.add(ObjectKey(_CLASS, name))
             self._look_at(self._world.identities.of_classes(frozenset({name})))
 
@@ -133,8 +138,8 @@ class Loops:
             self._world.issuers.pop(name, None)
         else:
             self._world.issuers[name] = Parsed.of(AgentIssuer.parse, body)
-        if before is not None and not gone and _same_generation(before.body, body):
-            if _asked(before.body) != _asked(body):
+        if before is not None and not gone and same_generation(before.body, body):
+            if rotations_asked(before.body) != rotations_asked(body):
                 self._catalogue.add(ObjectKey(_ISSUER, name))
         else:
             self._catalogue.add(ObjectKey(_ISSUER, name))
@@ -179,6 +184,7 @@ class Loops:
             self._lead(),
             self._look_after_catalogue(),
             self._compact(),
+            self.revoking.run(),
             self.incidents.run(),
             self.schedule.run(lambda key: self.queue.add(key, Lane.BACKGROUND)),
             self._catalogue_times.run(self._catalogue.add),
@@ -365,34 +371,3 @@ class Loops:
                     pass
             except AgentIdError as error:
                 _log.warning("ledger_compaction_interrupted", error=str(error))
-
-
-def _lane(body: Mapping[str, object]) -> Lane:
-    """How urgent it is to look at an identity that was seen."""
-    metadata, spec, status = metadata_of(body), body.get("spec"), body.get("status")
-    if metadata.get("deletionTimestamp") is not None:
-        return Lane.REVOCATION
-    if isinstance(spec, dict) and spec.get("suspend") is True:
-        return Lane.REVOCATION
-    told = status.get("observedGeneration") if isinstance(status, dict) else None
-    if told != metadata.get("generation"):
-        return Lane.CHANGE
-    annotations = metadata.get("annotations")
-    asked = isinstance(annotations, dict) and ANNOTATION_RENEW_REQUESTED in annotations
-    return Lane.CHANGE if asked else Lane.BACKGROUND
-
-
-def _asked(body: Mapping[str, object]) -> tuple[object, ...]:
-    """The rotations that were asked for: annotations, which are no new generation."""
-    annotations = metadata_of(body).get("annotations")
-    if not isinstance(annotations, dict):
-        return None, None
-    names = ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
-    return tuple(annotations.get(name) for name in names)
-
-
-def _same_generation(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    def version(body: Mapping[str, object]) -> tuple[str, object]:
-        return uid_of(body), metadata_of(body).get("generation")
-
-    return version(one) == version(other)
