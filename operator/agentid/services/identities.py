@@ -63,6 +63,10 @@ ACTOR = "agentid-controller"
 """Who revokes, on the ledger, what a change of a resource makes necessary."""
 
 
+_LET_GO_AT_ONCE: Final = 8
+"""Finalizers removed at a time. Nobody's safety waits for it: with as many as there are passes, the
+commits and CRLs of a flood of deletions waited at the API server behind them for two seconds."""
+
 _BREATH: Final = 50
 """Plans without letting others on the event loop: some 10 ms."""
 
@@ -94,6 +98,7 @@ class IdentityService:
         # Certificates that are on record, or may be, and are not known to be delivered. A try that
         # failed on the way to the Secret or the status goes on with the same certificate.
         self._undelivered: dict[ObjectKey, Credential] = {}
+        self._letting_go = asyncio.Semaphore(_LET_GO_AT_ONCE)
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Do what has to be done about an identity now.
@@ -159,7 +164,8 @@ class IdentityService:
             await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
         if todo.standing is Standing.DELETING:
             if todo.release:
-                await self._objects.release(metadata)
+                async with self._letting_go:
+                    await self._objects.release(metadata)
             return False
         status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
         if _differs(status, seen.status):
