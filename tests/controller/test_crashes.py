@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agentid.pki.crl import read_crl
 from e2e.install import operator, start_operator
 from tests.support.api import condition, until
 from tests.support.manifests import identity
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from agentid.pki.crl_view import CrlView
     from tests.support.api import Api
 
 pytestmark = pytest.mark.integration
@@ -86,11 +90,11 @@ def delete(api: Api, namespace: str, class_name: str) -> None:
     api.delete("agentidentities", "reader", namespace)
 
 
-def crash(api: Api, count: Path, at: int, when: str) -> list[str]:
+def crash(api: Api, count: Path, at: int, when: str, of: str = "") -> list[str]:
     """Run an operator that kills itself at a write, and return the writes up to then."""
     api.free_lease()
     count.unlink(missing_ok=True)
-    variables = {"CRASH_AT": str(at), "CRASH": when, "CRASH_COUNT": str(count)}
+    variables = {"CRASH_AT": str(at), "CRASH": when, "CRASH_COUNT": str(count), "CRASH_OF": of}
     crashing = start_operator(
         api.cluster,
         f"crashing-{next(_replicas)}",
@@ -187,3 +191,41 @@ def test_killed_at_a_write_it_converges(
         if api.identity(namespace, "reader") is not None:
             api.delete("agentidentities", "reader", namespace)
             gone(api, namespace, before)
+
+
+def crls(api: Api) -> list[CrlView]:
+    """All CRLs that are published."""
+    told = api.cluster.kubectl(
+        "get", "configmaps", "-n", "agentid-system", "-l", "agentid.dev/publication=crl",
+        "-o", "json",
+    ).stdout  # fmt: skip
+    items = json.loads(told)["items"]
+    return [read_crl(base64.b64decode(each["binaryData"]["crl"])) for each in items]
+
+
+def crl_of(api: Api, serial: str) -> CrlView | None:
+    """The CRL that names a certificate, if any does."""
+    return next((one for one in crls(api) if any(str(e.serial) == serial for e in one)), None)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_as_it_publishes_a_crl_it_publishes_it_once(
+    api: Api, namespace: str, make_class: Callable[..., str], tmp_path: Path, when: str
+) -> None:
+    """Promise 4: what is on the ledger comes onto the CRL, and no number is given twice."""
+    ready(api, namespace, make_class())
+    api.free_lease()
+    with operator(api.cluster, "undisturbed"):
+        until("eight shards and the root", lambda: len(crls(api)) > 8)
+    api.delete("agentidentities", "reader", namespace)
+    (serial,) = api.ledger().unrevoked(namespace, "reader")
+    assert crl_of(api, serial) is None
+    assert crash(api, tmp_path / "writes", 1, when, of="crls") == ["update configmaps"]
+    left = crl_of(api, serial)
+    assert (left is None) is (when == "before")
+    api.free_lease()
+    with operator(api.cluster, "after"):
+        gone(api, namespace, [serial])
+        until("the CRL", lambda: crl_of(api, serial) is not None)
+        found = crl_of(api, serial)
+        assert left is None or (found is not None and found.number == left.number)

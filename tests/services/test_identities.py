@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from agentid.api import DeliveryMode
 from agentid.errors import InternalError
 from agentid.kube.objects import ObjectKey
+from agentid.ledger import Revoked
 from agentid.services.failure import PassError
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import IdentityService
@@ -95,6 +97,23 @@ async def test_revoking_what_is_due_writes_to_the_ledger_alone(
         await in_virtual_time(there.clock, service.revoke_due([READER]))
         assert len(there.store.objects) == 2, "once"
         assert there.writes() == before
+
+
+async def test_a_pass_waits_for_a_revocation_that_is_under_way(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """It records nothing twice, and goes on only when the one record is durable."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client))
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        there.put_identity(suspend=True)
+        revoked: list[Revoked] = []
+        there.ledger.subscribe(
+            lambda one: revoked.extend(each for each in one.records if isinstance(each, Revoked))
+        )
+        both = asyncio.gather(service.revoke_due([READER]), service.reconcile(READER))
+        await in_virtual_time(there.clock, both)
+        assert len(revoked) == 1
 
 
 async def test_a_defect_is_told_once(

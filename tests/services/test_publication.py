@@ -204,6 +204,29 @@ async def test_a_leader_that_lost_its_lease_overwrites_nothing(cluster: Open) ->
         assert crl(c, 0).find(SerialNumber(16)) is not None
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["revoked-before", "revoked-meanwhile"])
+async def test_a_new_leader_publishes_what_its_predecessor_did_not(
+    cluster: Open, *, late: bool
+) -> None:
+    """Promise 4: also when it knows what is published before it knows its authorities."""
+    async with published(cluster) as (c, _):
+        states = dict(c.world.issuer_states)
+        record = issued(c, 16)
+        c.world.issuer_states.clear()
+        fresh = publisher_of(c)
+        if late:
+            await fresh.load()
+            c.ledger.subscribe(fresh.learn)
+        await in_virtual_time(c.clock, c.ledger.append(record, revocation(record)))
+        if not late:
+            await fresh.load()
+        await fresh.publish()
+        c.world.issuer_states.update(states)
+        assert await fresh.publish() == 1
+        assert crl(c, 0).find(SerialNumber(16)) is not None
+        assert await fresh.publish() == 0
+
+
 async def test_a_publication_that_fails_ten_times_is_made_good(cluster: Open) -> None:
     """Promise 4: the revocation waits for the API server, and is on the next CRL that is stored."""
     async with published(cluster) as (c, publisher):

@@ -1,8 +1,9 @@
 """The operator as it ships, with one fault: it kills itself at a chosen write.
 
 Run as `python -m tests.support.crashing operator …`, with CRASH_AT=n and CRASH=before|after in the
-environment: SIGKILL before the n-th write is sent, or after its answer came and before anybody saw
-it. Requests about the Lease are not counted. With CRASH_AT=0 it only counts, into CRASH_COUNT.
+environment: SIGKILL before the n-th write is sent, or after its answer came and before anybody
+saw it. Requests about the Lease are not counted; CRLs, which follow a revocation at their own pace,
+only with CRASH_OF=crls, and then nothing else is. With CRASH_AT=0 it only counts, into CRASH_COUNT.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _AT = int(os.environ["CRASH_AT"])
 _BEFORE = os.environ.get("CRASH") == "before"
 _COUNT = Path(os.environ["CRASH_COUNT"])
+_OF_CRLS = os.environ.get("CRASH_OF") == "crls"
 
 
 def _arm() -> None:
@@ -29,6 +31,8 @@ def _arm() -> None:
 
     async def sending(self: Transport, request: Request) -> bytes:
         if request.method == "GET" or request.call.resource == "leases":
+            return await send(self, request)
+        if ("agentid.dev/publication" in str(request.body)) is not _OF_CRLS:
             return await send(self, request)
         seen.append(f"{request.call.verb} {request.call.resource}")
         _COUNT.write_text("\n".join(seen))  # noqa: ASYNC240 - whatever comes next may be the end

@@ -50,8 +50,12 @@ class Shards:
         self._numbers: dict[str, int] = {}
         self._entries: dict[CrlKey, _Entries] = {}
 
-    def follow(self, authorities: Iterable[Authorities]) -> None:
-        """Know these authorities, and no others; a new one begins with what is on record."""
+    def follow(self, authorities: Iterable[Authorities]) -> frozenset[str]:
+        """Know these authorities, and no others; a new one begins with what is on record.
+
+        Returns:
+            Ids of those that are new: what was revoked before they were followed, nobody learnt.
+        """
         numbers = {each.id: each.shards for one in authorities for each in one.issuing}
         new = numbers.keys() - self._numbers.keys()
         for gone in self._numbers.keys() - numbers.keys():
@@ -63,12 +67,12 @@ class Shards:
                 for key in self._keys(revoked):
                     if key.authority in new:
                         self._put(key, revoked)
+        return frozenset(new)
 
-    def keys(self) -> Iterator[CrlKey]:
-        """All shards of all authorities."""
-        for authority, count in self._numbers.items():
-            for shard in range(count):
-                yield CrlKey(authority, str(shard))
+    @property
+    def authorities(self) -> frozenset[str]:
+        """Ids of those that are followed."""
+        return frozenset(self._numbers)
 
     def learn(self, records: Iterable[Record]) -> set[CrlKey]:
         """Take in what became durable; the shards that changed by it."""

@@ -98,6 +98,7 @@ class IdentityService:
         # Certificates that are on record, or may be, and are not known to be delivered. A try that
         # failed on the way to the Secret or the status goes on with the same certificate.
         self._undelivered: dict[ObjectKey, Credential] = {}
+        self._commits: dict[SerialNumber, asyncio.Event] = {}
         self._letting_go = asyncio.Semaphore(_LET_GO_AT_ONCE)
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
@@ -182,6 +183,8 @@ class IdentityService:
     async def _revoke(
         self, revoke: tuple[tuple[Held, RevocationReason], ...], now: datetime
     ) -> None:
+        while (under_way := self._commit_of(revoke)) is not None:
+            await under_way.wait()
         records = [
             entry.revocation(reason, at=now, actor=ACTOR)
             for held, reason in revoke
@@ -190,15 +193,26 @@ class IdentityService:
         ]
         if not records:
             return
+        commit = asyncio.Event()
+        self._commits.update((record.serial, commit) for record in records)
         try:
             await self._ledger.append(*records)
         except UnavailableError as error:
             raise PassError(
                 Reason.LEDGER_UNAVAILABLE, str(error), retry_after=error.retry_after
             ) from error
+        finally:
+            for record in records:
+                del self._commits[record.serial]
+            commit.set()
         for record in records:
             self._metrics.revocations.labels(record.reason.value).inc()
             _log.info("serial_revoked", serial=str(record.serial), reason=record.reason.value)
+
+    def _commit_of(self, revoke: tuple[tuple[Held, RevocationReason], ...]) -> asyncio.Event | None:
+        """A commit that revokes one of these already, by a pass or by `revoke_due`."""
+        found = (self._commits.get(held.serial) for held, _ in revoke)
+        return next((commit for commit in found if commit is not None), None)
 
     async def _issue(
         self,

@@ -37,7 +37,7 @@ from agentid.services.crl_shards import CrlKey, Shards, root_entries, root_key
 from agentid.services.waking import Bell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from agentid.clock import Clock
     from agentid.issuers import AuthoritySet
@@ -201,7 +201,8 @@ class CrlPublisher:
             AgentIdError: One could not be; what was not is left for the next round.
         """
         now = self._clock.now()
-        self._shards.follow(one.records for _, one in self._authorities())
+        new = self._shards.follow(one.records for _, one in self._authorities())
+        self._changed |= self._outdated(new)
         orders = list(self._orders(now))
         slots = asyncio.Semaphore(_TOGETHER)
 
@@ -365,11 +366,20 @@ class CrlPublisher:
         ) as bodies:
             async for body in bodies:
                 self._take(body)
-        # Whatever was revoked while nobody published is on the ledger, and not on these.
-        for key, stored in self._stored.items():
-            wanted = {entry.serial.value for entry in self._shards.entries(key)}
-            if key.shard != ROOT_SHARD and wanted != {e.serial.value for e in stored.names}:
-                self._changed.add(key)
+        self._changed |= self._outdated(self._shards.authorities)
+
+    def _outdated(self, authorities: Container[str]) -> set[CrlKey]:
+        """CRLs that lack what was revoked while nobody published them."""
+
+        def lacks(key: CrlKey, stored: _Published) -> bool:
+            wanted = {entry.serial for entry in self._shards.entries(key)}
+            return wanted != {entry.serial for entry in stored.names}
+
+        return {
+            key
+            for key, stored in self._stored.items()
+            if key.authority in authorities and key.shard != ROOT_SHARD and lacks(key, stored)
+        }
 
     def _take(self, body: JsonObject) -> None:
         """Take in a CRL as it is stored; one that cannot be read is published anew."""
