@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench demo demo-down \
+.PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
 	cluster-up cluster-down run crds lock changelog clean
 
 help: ## List the targets
@@ -74,6 +74,10 @@ test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install D
 
 bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
 	@$(PY) -m bench --number $(N)
+
+bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying; some ten minutes
+	@set -e; for part in issuing revocation_bytes responder verifying revoking incident; do \
+		echo "# $$part"; $(PY) -m bench.$$part; done
 
 demo: $(STAMP) ## The whole story on a real cluster: issue, verify, renew, revoke
 	@$(PY) -m e2e.demo

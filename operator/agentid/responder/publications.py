@@ -20,6 +20,7 @@ from agentid.responder.bundles import BundleShelf
 from agentid.responder.crl import CrlKey, CrlShelf
 from agentid.responder.signers import SignerShelf
 from agentid.responder.tls import FILES, TlsShelf
+from agentid.services.crl_objects import CRL_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,6 @@ _log = structlog.stdlib.get_logger(__name__)
 SECRET: Final = "agentid-responder"  # noqa: S105 - its name
 """The Secret with what the responder signs and serves TLS with; no authority's key is in it."""
 
-_CRL_DATA: Final = "crl"
 _CRL_NAME: Final = re.compile(
     r"agentid-crl-(?P<issuer>.+)-(?P<authority>[0-9a-f]{16})-(?P<shard>[0-9a-z]+)", re.ASCII
 )
@@ -108,9 +108,9 @@ class Publications:
         if found is None or found["issuer"] != issuer:
             msg = f"a CRL of issuer {issuer or 'nobody'} is not to be named so"
             raise InputError(msg)
-        der = _binary(body).get(_CRL_DATA)
+        der = _binary(body).get(CRL_DATA)
         if der is None:
-            msg = f"binaryData has no {_CRL_DATA}"
+            msg = f"binaryData has no {CRL_DATA}"
             raise InputError(msg)
         key = CrlKey.parse(found["authority"], found["shard"])
         self.crls.publish(issuer, key, der, self.bundles.authorities.get(key.authority))

@@ -11,28 +11,26 @@ theirs. A failed write leaves the CRL to be signed again at the next round.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agentid.constants import LABEL_ISSUER, LABEL_MANAGED, LABEL_PUBLICATION
+from agentid.constants import LABEL_PUBLICATION
 from agentid.errors import (
     AgentIdError,
     AlreadyExistsError,
     ConflictError,
-    InputError,
     NotFoundError,
 )
 from agentid.issuers.locations import ROOT_SHARD, crl_uri
 from agentid.kube.backoff import Backoff
-from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of
+from agentid.kube.objects import resource_version_of
 from agentid.kube.resources import CONFIG_MAPS, Selector
-from agentid.pki.crl import make_crl, read_crl
+from agentid.pki.crl import make_crl
+from agentid.services.crl_objects import PublishedCrl, crl_name, manifest_of
 from agentid.services.crl_shards import CrlKey, Shards, root_entries, root_key
 from agentid.services.waking import Bell
 
@@ -49,12 +47,9 @@ if TYPE_CHECKING:
     from agentid.services.world import World
     from agentid.telemetry.metrics import Metrics
 
-__all__ = ["CRL_DATA", "CrlPublisher", "crl_name"]
+__all__ = ["CrlPublisher"]
 
 _log = structlog.stdlib.get_logger(__name__)
-
-CRL_DATA: Final = "crl"
-"""Where in `binaryData` of the ConfigMap the DER stands."""
 
 _SIGNED_AFTER: Final = 4
 """A CRL is signed anew when a quarter of its lifetime has passed; agentid may be away for the rest
@@ -77,27 +72,6 @@ _LOOK: Final = 30.0
 _ROOT_AT_LEAST: Final = timedelta(days=1)
 _ROUNDED: Final = timedelta(seconds=1)
 """What a nextUpdate may lack, since the times in a CRL are whole seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """A CRL as it is stored.
-
-    Attributes:
-        name: Of the ConfigMap.
-        number: Its cRLNumber.
-        this_update: When it was signed.
-        next_update: Until when it may be relied on.
-        version: The resourceVersion of its ConfigMap.
-        names: What stands on it.
-    """
-
-    name: str
-    number: int
-    this_update: datetime
-    next_update: datetime
-    version: str
-    names: tuple[CrlEntry, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +119,7 @@ class CrlPublisher:
         self._namespace = namespace
         self._metrics = metrics
         self._shards = Shards(ledger.state)
-        self._stored: dict[CrlKey, _Published] = {}
+        self._stored: dict[CrlKey, PublishedCrl] = {}
         self._changed: set[CrlKey] = set()
         self._bell = Bell(clock)
 
@@ -296,7 +270,7 @@ class CrlPublisher:
         self._changed.add(key)
         self._bell.ring()
 
-    async def _write(self, order: _Order, before: _Published | None) -> None:
+    async def _write(self, order: _Order, before: PublishedCrl | None) -> None:
         now = self._clock.now().replace(microsecond=0)
         # A clock that was set back does not make it older than its authority or its predecessor.
         begins = order.authority.validity.not_before
@@ -309,12 +283,18 @@ class CrlPublisher:
             der = await asyncio.to_thread(make_crl, *arguments)
         else:
             der = make_crl(*arguments)
-        body = self._manifest(order, der, before)
+        body = manifest_of(
+            order.issuer,
+            order.key,
+            der,
+            namespace=self._namespace,
+            version=None if before is None else before.version,
+        )
         if before is None:
             stored = await self._client.create(CONFIG_MAPS, body)
         else:
             stored = await self._client.replace(CONFIG_MAPS, body)
-        self._stored[order.key] = _Published(
+        self._stored[order.key] = PublishedCrl(
             crl_name(order.issuer, order.key),
             number,
             this_update,
@@ -334,28 +314,6 @@ class CrlPublisher:
             entries=len(order.entries),
         )
 
-    def _manifest(self, order: _Order, der: bytes, before: _Published | None) -> JsonObject:
-        version = {} if before is None else {"resourceVersion": before.version}
-        return {
-            "apiVersion": CONFIG_MAPS.api_version,
-            "kind": CONFIG_MAPS.kind,
-            "metadata": {
-                "namespace": self._namespace,
-                "name": crl_name(order.issuer, order.key),
-                "labels": {
-                    LABEL_MANAGED: "true",
-                    LABEL_PUBLICATION: "crl",
-                    LABEL_ISSUER: order.issuer,
-                },
-                "annotations": {
-                    _ANNOTATION_AUTHORITY: order.key.authority,
-                    _ANNOTATION_SHARD: order.key.shard,
-                },
-                **version,
-            },
-            "binaryData": {CRL_DATA: base64.b64encode(der).decode()},
-        }
-
     async def load(self) -> None:
         """Go on from what is published."""
         self._stored.clear()
@@ -371,7 +329,7 @@ class CrlPublisher:
     def _outdated(self, authorities: Container[str]) -> set[CrlKey]:
         """CRLs that lack what was revoked while nobody published them."""
 
-        def lacks(key: CrlKey, stored: _Published) -> bool:
+        def lacks(key: CrlKey, stored: PublishedCrl) -> bool:
             wanted = {entry.serial for entry in self._shards.entries(key)}
             return wanted != {entry.serial for entry in stored.names}
 
@@ -383,25 +341,12 @@ class CrlPublisher:
 
     def _take(self, body: JsonObject) -> None:
         """Take in a CRL as it is stored; one that cannot be read is published anew."""
-        annotations, data = metadata_of(body).get("annotations"), body.get("binaryData")
-        if not isinstance(annotations, dict) or not isinstance(data, dict):
+        if (found := PublishedCrl.read(body)) is None:
             return
-        key = CrlKey(
-            str(annotations.get(_ANNOTATION_AUTHORITY)), str(annotations.get(_ANNOTATION_SHARD))
-        )
-        number, this_update, next_update = 0, _LONG_AGO, _LONG_AGO
-        names: tuple[CrlEntry, ...] = ()
-        try:
-            view = read_crl(base64.b64decode(str(data.get(CRL_DATA)), validate=True))
-        except (InputError, binascii.Error) as error:
-            _log.error("crl_unreadable", authority=key.authority, shard=key.shard, error=str(error))
-        else:
-            number, this_update, next_update = view.number, view.this_update, view.next_update
-            names = tuple(view)
-        name, version = ObjectKey.of(body).name, resource_version_of(body)
-        self._stored[key] = _Published(name, number, this_update, next_update, version, names)
+        key, stored = found
+        self._stored[key] = stored
         if key.shard != ROOT_SHARD:
-            self._shards.keep(key, names)
+            self._shards.keep(key, stored.names)
 
     async def _forget(self) -> None:
         """Remove the CRLs of authorities that are gone."""
@@ -429,13 +374,3 @@ class CrlPublisher:
         if changed:
             self._changed |= changed
             self._bell.ring()
-
-
-_ANNOTATION_AUTHORITY: Final = "agentid.dev/authority"
-_ANNOTATION_SHARD: Final = "agentid.dev/shard"
-_LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def crl_name(issuer: str, key: CrlKey) -> str:
-    """The name of the ConfigMap that holds a CRL."""
-    return f"agentid-crl-{issuer}-{key.authority}-{key.shard}"
