@@ -1,8 +1,8 @@
 """`python -m bench.revoking`: how long after its deletion an agent's certificate is refused.
 
 Agents are made, deleted, and looked for on the CRL that their certificate names and by OCSP, both
-over HTTP from a responder that runs beside the operator: what a verifier sees. First one at a time,
-then all at once.
+over HTTP from a responder that runs beside the operator: what a verifier sees. One at a time, then
+at a steady rate, then all at once.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.revoking", description=__doc__)
     parser.add_argument("--samples", type=positive, default=100, help="agents deleted one by one")
+    parser.add_argument("--rate", type=positive, default=50, help="deletions a second, steadily")
     parser.add_argument("--number", type=positive, default=500, help="agents deleted at once")
     return parser.parse_args(given)
 
@@ -119,20 +120,38 @@ async def _measure(cluster: Cluster, serving: Operator, given: argparse.Namespac
             await asyncio.sleep(0.3)  # the pace of publication is over
         print(f"one at a time: on the CRL {_text(by_crl)}; by OCSP {_text(by_ocsp)}")
 
+        say(f"{given.number} agents, {given.rate} deleted a second")
+        late, _ = await _flood(client, look, "steady", given.number, given.rate)
+        print(f"{given.rate} a second: on the CRL {_text(late)}")
+
         say(f"{given.number} agents, deleted at once")
-        leaves = await _made(client, "all", given.number)
-        began: dict[str, float] = {}
-        by_path: dict[str, set[int]] = {}
-        for leaf in leaves.values():
-            by_path.setdefault(leaf.crl, set()).add(leaf.serial)
-        watch = asyncio.gather(
-            *(look.listed_at(path, frozenset(of)) for path, of in by_path.items())
-        )
-        await many(partial(_delete, client, name, began) for name in leaves)
-        seen = {serial: at for each in await watch for serial, at in each.items()}
-        late = [seen[leaf.serial] - began[name] for name, leaf in leaves.items()]
-        rate = len(leaves) / (max(began.values()) - min(began.values()))
+        late, rate = await _flood(client, look, "all", given.number)
         print(f"at once, {rate:.0f} deletions a second: on the CRL {_text(late)}")
+
+
+async def _flood(
+    client: Client, look: Lookups, prefix: str, number: int, rate: int | None = None
+) -> tuple[list[float], float]:
+    """Delete many; how long after its request each was on its CRL, and how many went a second."""
+    leaves = await _made(client, prefix, number)
+    by_path: dict[str, set[int]] = {}
+    for leaf in leaves.values():
+        by_path.setdefault(leaf.crl, set()).add(leaf.serial)
+    looks = (look.listed_at(path, frozenset(of)) for path, of in by_path.items())
+    watch = asyncio.gather(*looks)
+    began: dict[str, float] = {}
+
+    async def delete(turn: int, name: str) -> None:
+        if rate is not None:
+            await asyncio.sleep(max(0.0, start + turn / rate - time.monotonic()))
+        began[name] = time.monotonic()
+        await client.delete(AGENT_IDENTITIES, name, _HOME)
+
+    start = time.monotonic()
+    await many(partial(delete, turn, name) for turn, name in enumerate(leaves))
+    seen = {serial: at for each in await watch for serial, at in each.items()}
+    late = [seen[leaf.serial] - began[name] for name, leaf in leaves.items()]
+    return late, number / (max(began.values()) - start)
 
 
 async def _made(client: Client, prefix: str, number: int) -> dict[str, Leaf]:
@@ -160,11 +179,6 @@ async def _leaf(client: Client, name: str) -> Leaf:
         urlsplit(str(names[0].value)).path,
         request.public_bytes(Encoding.DER),
     )
-
-
-async def _delete(client: Client, name: str, began: dict[str, float]) -> None:
-    began[name] = time.monotonic()
-    await client.delete(AGENT_IDENTITIES, name, _HOME)
 
 
 def _text(seconds: list[float]) -> str:
