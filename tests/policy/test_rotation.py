@@ -54,7 +54,7 @@ MINUTE, HOUR, DAY, SECOND = (
     timedelta(days=1),
     timedelta(seconds=1),
 )
-NEVER: Facts = Facts({}, None, frozenset())
+NEVER: Facts = Facts({}, None, frozenset(), 0)
 WISH = Wish(intermediate_lifetime=90 * DAY, propagation_time=15 * MINUTE)
 
 
@@ -108,14 +108,14 @@ PROMOTED = replace(
         issuing("i1", Stage.RETIRED, at=NOW - DAY, since=NOW),
     ),
 )
-SERVED = Facts({}, None, frozenset({"i1", "i2"}))
+SERVED = Facts({}, None, frozenset({"i1", "i2"}), 2)
 LATER = NOW + HOUR
 LIVE = Usage(LATER + HOUR, LATER + HOUR)
 
 
 def served(delivered: int | None = None, **usage: Usage) -> Facts:
     """What is served, and what is in use."""
-    return Facts(usage, delivered, frozenset({"i1", "i2"}))
+    return Facts(usage, delivered, frozenset({"i1", "i2"}), 3)
 
 
 def distrusting(*names: str) -> Wish:
@@ -381,6 +381,30 @@ ROWS = [
         None,
         id="revoked-and-its-crl-goes-on",
     ),
+    pytest.param(
+        NEW_ROOT,
+        WISH,
+        replace(SERVED, published=1),
+        LATER,
+        None,
+        id="its-bundle-is-not-published-so-it-is-not-everywhere",
+    ),
+    pytest.param(
+        EVERYWHERE,
+        WISH,
+        replace(SERVED, published=1),
+        LATER,
+        None,
+        id="its-bundle-was-taken-back",
+    ),
+    pytest.param(
+        noted(NEW_ROOT, "r1"),
+        distrusting("r1"),
+        replace(SERVED, published=1),
+        NOW + DISTRUST_PATIENCE,
+        Promote("i2"),
+        id="a-distrusted-root-does-not-wait-for-it-for-ever",
+    ),
     # Since when it is distrusted
     pytest.param(
         PROMOTED,
@@ -480,6 +504,14 @@ def test_the_next_step(
             LATER,
             "delivered with bundle 1, which does not hold the root r2 of bundle 2",
             id="deliveries",
+        ),
+        pytest.param(
+            NEW_ROOT,
+            WISH,
+            replace(SERVED, published=1),
+            LATER,
+            "bundle 2, which holds the root r2, is being published",
+            id="publication",
         ),
         pytest.param(
             NEW_ROOT,
@@ -591,6 +623,7 @@ def test_every_bundle_has_a_number_of_its_own() -> None:
     distrust=st.sets(st.sampled_from(["r1", "r2", "i1", "i2"])),
     sequence=st.none() | st.integers(1, 2),
     is_served=st.booleans(),
+    published=st.integers(0, 2),
     have=st.sampled_from([CALM, STAGED, NEW_ROOT, EVERYWHERE, PROMOTED]),
 )
 def test_never_leaves_verifiers_without_the_root_of_what_signs(
@@ -598,12 +631,13 @@ def test_never_leaves_verifiers_without_the_root_of_what_signs(
     distrust: set[str],
     sequence: int | None,
     have: Authorities,
+    published: int,
     *,
     is_served: bool,
 ) -> None:
     """Whatever is wished: the root of the signing authority stays, and that authority too."""
     now = NOW + minutes * MINUTE
-    facts = Facts({}, sequence, frozenset({"i1", "i2"} if is_served else ()))
+    facts = Facts({}, sequence, frozenset({"i1", "i2"} if is_served else ()), published)
     step = next_step(noted(have, *distrust), distrusting(*distrust), facts, now)
     signing = have.signing
     assert signing is not None

@@ -26,6 +26,8 @@ from agentid.kube.objects import ObjectKey
 from agentid.kube.stores import SecretFiles
 from agentid.pki.crl import CrlView, read_crl
 from agentid.policy.authorities import Stage
+from agentid.services.bundles import BundlePublisher
+from agentid.services.foreign import ForeignBundles
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import IdentityService
 from agentid.services.issuance import Issuance
@@ -85,6 +87,7 @@ class Year:
     issuers: IssuerService
     identities: IdentityService
     crls: CrlPublisher
+    bundles: BundlePublisher
     credentials: ResponderCredentials
     looks: dict[str, datetime] = field(default_factory=dict)
     held: dict[str, deque[Files]] = field(default_factory=dict)
@@ -125,6 +128,10 @@ class Year:
                 objects=IdentityObjects(c.client, c.world), clock=c.clock, metrics=metrics,
             ),
             crls=crls,
+            bundles=BundlePublisher(
+                world=c.world, client=c.client, foreign=ForeignBundles(c.clock), clock=c.clock,
+                random=lambda: 0.5, namespace="agentid-system",
+            ),
             credentials=ResponderCredentials(
                 world=c.world, store=store, clock=c.clock, random=c.ca.random
             ),
@@ -137,6 +144,7 @@ class Year:
         looked = await in_virtual_time(self.c.clock, self.issuers.reconcile("test"))
         await in_virtual_time(self.c.clock, self.credentials.renew())
         await in_virtual_time(self.c.clock, self.crls.publish())
+        await in_virtual_time(self.c.clock, self.bundles.publish("test"))
         # Rarer than the operator looks, and often enough for every step of a rotation.
         state = self.c.world.issuer_states["test"].authorities
         calm = state is not None and len(state.issuing) == len(state.roots) == 1

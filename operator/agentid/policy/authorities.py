@@ -78,8 +78,8 @@ class Root:
         trusted: Whether it is in the bundle; one that was distrusted may be gone from there while
             CRLs below it go on.
         revoked: Issuing authorities that it has revoked.
-        delivered_at: When every certificate in use had been delivered with such a bundle; None as
-            long as that is not so.
+        delivered_at: When such a bundle was published and every certificate in use had been
+            delivered with one; None as long as that is not so.
     """
 
     id: str

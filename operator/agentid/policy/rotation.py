@@ -135,11 +135,13 @@ class Facts:
         delivered: The lowest sequence of a bundle among the certificates in use, which are those
             in force whose successor is not known to be delivered; None if there is none.
         served: Ids of issuing authorities whose CRLs and OCSP signer are published.
+        published: Sequence of the bundle that is published; 0 if none is known to be.
     """
 
     usage: Mapping[str, Usage]
     delivered: int | None
     served: frozenset[str]
+    published: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +377,10 @@ def _not_spread(
     root: Root, wish: Wish, facts: Facts, now: datetime, patience: datetime | None
 ) -> str:
     """Who may not know a new root yet; empty if everybody does, or they had their time."""
-    if (patience is None or now < patience) and not _is_delivered(root, facts):
+    patient = patience is None or now < patience
+    if patient and facts.published < root.since:
+        return f"bundle {root.since}, which holds the root {root.id}, is being published"
+    if patient and not _is_delivered(root, facts):
         return (
             f"some certificates were delivered with bundle {facts.delivered}, which does not hold "
             f"the root {root.id} of bundle {root.since}; they are being renewed"
@@ -390,7 +395,8 @@ def _not_spread(
 
 
 def _is_delivered(root: Root, facts: Facts) -> bool:
-    return facts.delivered is None or facts.delivered >= root.since
+    published = facts.published >= root.since
+    return published and (facts.delivered is None or facts.delivered >= root.since)
 
 
 def _issuing_due(issuing: IssuingAuthority) -> datetime:

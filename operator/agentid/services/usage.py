@@ -35,8 +35,9 @@ def facts_of(
         authorities: Its authorities.
         now: The present.
     """
+    published = world.published_bundles.get(issuer.metadata.name, 0)
     if len(authorities.issuing) < 2 and len(authorities.roots) < 2:  # noqa: PLR2004 - one of each
-        return Facts({}, None, world.served)
+        return Facts({}, None, world.served, published)
     usage: dict[str, Usage] = {}
     delivered: int | None = None
     for entry in ledger.entries():
@@ -52,7 +53,7 @@ def facts_of(
                 with_bundle = _delivered_with(issued, authorities.sequence, ledger, world)
                 delivered = with_bundle if delivered is None else min(delivered, with_bundle)
         usage[issued.authority] = Usage(until, in_force)
-    return Facts(usage, delivered, world.served)
+    return Facts(usage, delivered, world.served, published)
 
 
 def _delivered_with(issued: Issued, newest: int, ledger: LedgerState, world: World) -> int:
