@@ -15,6 +15,7 @@ from agentid.telemetry.logs import configure_logging
 
 __all__ = ["responder"]
 
+_INVENTORY: Final = "Inventory page"
 _LIMITS: Final = "Limits"
 _PERIODS: Final = "Periods"
 
@@ -54,6 +55,23 @@ def responder(  # noqa: PLR0913 - each is a setting of its own
     probe_port: Annotated[
         int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
     ] = 8080,
+    inventory_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="AGENTID_INVENTORY_PORT",
+            help="HTTPS port of a read-only page for people who may list AgentIdentities, such "
+            "as 8444. Default: no page.",
+            rich_help_panel=_INVENTORY,
+        ),
+    ] = None,
+    inventory_review: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that the API server's word counts on who somebody is, and what they "
+            "may see.",
+            rich_help_panel=_INVENTORY,
+        ),
+    ] = 30,
     log_level: Annotated[
         str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -124,6 +142,7 @@ def responder(  # noqa: PLR0913 - each is a setting of its own
 ) -> None:
     """Serve CRLs and OCSP over HTTP, bundles and the deny feed over HTTPS, until SIGTERM."""
     from agentid.responder import (  # noqa: PLC0415 - aiohttp is for this subcommand alone
+        InventorySettings,
         Limits,
         Periods,
         Settings,
@@ -135,6 +154,9 @@ def responder(  # noqa: PLR0913 - each is a setting of its own
         message = "--tls-cert and --tls-key belong together; give both or none"
         raise InputError(message)
     files = None if tls_cert is None or tls_key is None else TlsFiles(tls_cert, tls_key)
+    inventory = None
+    if inventory_port is not None:
+        inventory = InventorySettings(inventory_port, timedelta(seconds=inventory_review))
     settings = Settings(
         namespace=namespace,
         host=host,
@@ -143,6 +165,7 @@ def responder(  # noqa: PLR0913 - each is a setting of its own
         probe_host=probe_host,
         probe_port=probe_port,
         tls=files,
+        inventory=inventory,
         limits=Limits(
             rate=rate,
             burst=burst,

@@ -1,4 +1,4 @@
-"""The two ports. HTTP is there from the start, HTTPS as soon as it has a certificate."""
+"""The ports. HTTP is there from the start, HTTPS as soon as it has a certificate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
@@ -16,14 +16,19 @@ from agentid.responder.tls import FILES
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from aiohttp import web
+
+    from agentid.responder.inventory import Inventory
     from agentid.responder.responder import Responder
     from agentid.responder.settings import TlsFiles
 
 __all__ = ["Ports", "serve_ports", "watch_files"]
 
 _log = structlog.stdlib.get_logger(__name__)
+
+Handler: TypeAlias = "Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]"
 
 _HANDSHAKE: Final = 10.0
 """Seconds for a TLS handshake."""
@@ -42,56 +47,94 @@ class Ports:
     Attributes:
         http: The port of HTTP.
         https: The port of HTTPS, once it is served.
+        inventory: Likewise that of the page for people; None if there is none.
     """
 
     http: int
     https: asyncio.Future[int]
+    inventory: asyncio.Future[int] | None = None
+
+    @property
+    def later(self) -> tuple[asyncio.Future[int], ...]:
+        """Those that wait for a certificate."""
+        return (self.https,) if self.inventory is None else (self.https, self.inventory)
+
+    def check(self) -> None:
+        """Tell of a port that could not be taken.
+
+        Raises:
+            InputError: There is one.
+        """
+        for port in self.later:
+            if port.done():
+                port.result()
 
 
 @asynccontextmanager
-async def serve_ports(responder: Responder) -> AsyncIterator[Ports]:
+async def serve_ports(
+    responder: Responder, inventory: Inventory | None = None
+) -> AsyncIterator[Ports]:
     """Serve while the context is open; at its end feeds end, and requests in work are answered.
 
+    Args:
+        responder: What answers verifiers.
+        inventory: The page for people, if there is to be one.
+
     Raises:
-        InputError: The port of HTTP cannot be taken. If it is that of HTTPS, `Ports.https` raises.
+        InputError: The port of HTTP cannot be taken. If it is another one, `Ports.check` raises.
     """
     settings, refused = responder.settings, responder.metrics.refused
-    plain, secure = (
-        BoundedServer(guard, settings.limits, lambda limit: refused.labels(limit).inc())
-        for guard in (responder.plain_guard, responder.secure_guard)
-    )
+    handlers: dict[str, Handler] = {"http": responder.plain_guard, "https": responder.secure_guard}
+    if inventory is not None:
+        handlers["inventory"] = inventory.handler
+    servers = {
+        name: BoundedServer(handler, settings.limits, lambda limit: refused.labels(limit).inc())
+        for name, handler in handlers.items()
+    }
     responder.connections = lambda: {
-        "http": plain.open_connections,
-        "https": secure.open_connections,
+        name: server.open_connections for name, server in servers.items()
     }
     opened = ExitStack()
     with opened:
-        http = await _listen(opened, plain, settings.host, settings.http_port)
+        http = await _listen(opened, servers["http"], settings.host, settings.http_port)
         _log.info("http_serving", port=http)
-        https = asyncio.ensure_future(_listen_secure(opened, secure, responder))
-        watching = [asyncio.create_task(server.watch()) for server in (plain, secure)]
+
+        def secure(name: str, port: int) -> asyncio.Future[int]:
+            return asyncio.ensure_future(
+                _listen_secure(opened, servers[name], responder, port, f"{name}_serving")
+            )
+
+        ports = Ports(
+            http,
+            secure("https", settings.https_port),
+            None if inventory is None else secure("inventory", inventory.port),
+        )
+        watching = [asyncio.create_task(server.watch()) for server in servers.values()]
         try:
-            yield Ports(http, https)
+            yield ports
         finally:
-            https.cancel()
-            await asyncio.gather(https, return_exceptions=True)
+            for port in ports.later:
+                port.cancel()
+            await asyncio.gather(*ports.later, return_exceptions=True)
             opened.close()
             responder.stop_feeds()
             drain = settings.periods.drain.total_seconds()
-            for server in (plain, secure):
+            for server in servers.values():
                 server.pre_shutdown()
-            await asyncio.gather(plain.shutdown(drain), secure.shutdown(drain))
+            await asyncio.gather(*(server.shutdown(drain) for server in servers.values()))
             for task in watching:
                 task.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
 
 
-async def _listen_secure(opened: ExitStack, server: BoundedServer, responder: Responder) -> int:
+async def _listen_secure(
+    opened: ExitStack, server: BoundedServer, responder: Responder, port: int, event: str
+) -> int:
     tls, settings = responder.publications.tls, responder.settings
     await tls.ready.wait()
-    port = await _listen(opened, server, settings.host, settings.https_port, tls.context)
-    _log.info("https_serving", port=port)
-    return port
+    number = await _listen(opened, server, settings.host, port, tls.context)
+    _log.info(event, port=number)
+    return number
 
 
 async def _listen(

@@ -14,6 +14,7 @@ import random
 import resource
 import secrets
 import signal
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,16 +25,18 @@ from agentid.kube.credentials import load_credentials
 from agentid.kube.stores import ConfigMaps
 from agentid.ledger import LedgerView
 from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.responder.inventory import Inventory
 from agentid.responder.listeners import serve_ports, watch_files
 from agentid.responder.responder import Responder
 from agentid.responder.sources import Watches
 from agentid.telemetry.probes import LoopWatch, serve_probes
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 
     from agentid.clock import Clock
     from agentid.errors import AgentIdError
+    from agentid.kube.credentials import Credentials
     from agentid.responder.listeners import Ports
     from agentid.responder.settings import Settings
 
@@ -45,6 +48,12 @@ _TIDY: Final = 60.0
 """Seconds between two looks for what has expired."""
 
 _EPOCH_OCTETS: Final = 6
+
+_CONNECTIONS: Final = 4
+"""To the API server, for lists and reviews."""
+
+_REVIEW_SECONDS: Final = 10.0
+"""For a review, or a page of a list; somebody waits for it."""
 
 _OTHER_FILES: Final = 256
 """Open files beside connections of clients: watches, probes, handshakes that are under way."""
@@ -58,13 +67,13 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
             certificate.
         AgentIdError: It cannot go on, such as without the right to read what is published.
     """
-    _allow_connections(settings.limits.connections)
+    _allow_connections(settings.limits.connections, 2 if settings.inventory is None else 3)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     credentials = await load_credentials(clock=clock)
     namespace = settings.namespace or credentials.namespace
-    async with Client(credentials, connections=4) as client:
+    async with Client(credentials, connections=_CONNECTIONS) as client:
         segments = ConfigMaps(client, clock=clock, random=random.random, on_outage=_outage)
         ledger = LedgerView(ConfigMapSegments(segments, namespace), clock=clock)
         responder = Responder(settings, ledger, clock=clock, epoch=secrets.token_hex(_EPOCH_OCTETS))
@@ -77,11 +86,14 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
             random=random.random,
         )
         host, port = settings.probe_host, settings.probe_port
-        render = responder.metrics.render
         async with (
-            serve_probes(host, port, responder, render, responder.remarks) as probes,
-            serve_ports(responder) as ports,
-        ):
+            _inventory(credentials, ledger, responder) as inventory,
+            serve_probes(
+                host, port, responder, responder.metrics.render,
+                lambda: _remarks(responder, inventory),
+            ) as probes,
+            serve_ports(responder, inventory) as ports,
+        ):  # fmt: skip
             _log.info("responder_started", namespace=namespace, probes=probes)
             work = [
                 watches.follow_config_maps(),
@@ -91,11 +103,37 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
             ]
             if settings.tls is not None:
                 work.append(watch_files(responder, settings.tls))
+            if inventory is not None:
+                work.append(inventory.follow())
             try:
                 await _until(stop, work)
             finally:
                 await ledger.close()
     _log.info("responder_stopped")
+
+
+@asynccontextmanager
+async def _inventory(
+    credentials: Credentials, ledger: LedgerView, responder: Responder
+) -> AsyncIterator[Inventory | None]:
+    """The page for people, if there is to be one, with connections of its own."""
+    settings = responder.settings.inventory
+    if settings is None:
+        yield None
+        return
+    async with Client(credentials, connections=_CONNECTIONS, timeout=_REVIEW_SECONDS) as client:
+        yield Inventory(
+            client,
+            ledger,
+            settings,
+            clock=responder.clock,
+            random=random.random,
+            count=lambda status: responder.metrics.count_request("inventory", status),
+        )
+
+
+def _remarks(responder: Responder, inventory: Inventory | None) -> Sequence[str]:
+    return [*responder.remarks(), *(() if inventory is None else inventory.remarks())]
 
 
 async def _follow(ledger: LedgerView, responder: Responder) -> None:
@@ -113,8 +151,7 @@ async def _keep_house(responder: Responder, ports: Ports) -> None:
         while True:
             await responder.clock.sleep(1.0)
             responder.loop_lag = watch.lag
-            if ports.https.done():
-                ports.https.result()
+            ports.check()
             tick += 1
             if tick % _TIDY == 0:
                 responder.tidy()
@@ -142,9 +179,9 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[object, object, N
     raise InternalError(message)
 
 
-def _allow_connections(each: int) -> None:
+def _allow_connections(each: int, ports: int = 2) -> None:
     """Raise the soft limit of open files as far as it goes, so that ours are what is met first."""
-    wanted = 2 * each + _OTHER_FILES
+    wanted = ports * each + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return

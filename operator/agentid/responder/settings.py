@@ -11,7 +11,7 @@ from agentid.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_PATH", "Limits", "Periods", "Settings", "TlsFiles"]
+__all__ = ["MAX_PATH", "InventorySettings", "Limits", "Periods", "Settings", "TlsFiles"]
 
 MAX_PATH: Final = 2048
 """Characters of a path with its query. The longest that a client needs is that of an OCSP request
@@ -109,6 +109,36 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class InventorySettings:
+    """Of the page for people, which is off unless these are given.
+
+    Attributes:
+        port: To listen on, with HTTPS; 0 takes a free one.
+        review_period: How long the API server's word counts on who somebody is and what they may
+            see: so much later at most does who lost a token or a right see nothing.
+    """
+
+    port: int = 8444
+    review_period: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        """Refuse a period of no use.
+
+        Raises:
+            InputError: It is shorter than a second or longer than five minutes.
+        """
+        if not _LEAST <= self.review_period <= _MOST_REVIEWED:
+            msg = (
+                f"the inventory's review period is {self.review_period.total_seconds():g} s; it "
+                "has to be from 1 to 300 s"
+            )
+            raise InputError(msg)
+
+
+_MOST_REVIEWED: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One installation's settings.
 
@@ -122,6 +152,7 @@ class Settings:
         tls: In place of the SVIDs that the operator makes.
         limits: What clients can make it do.
         periods: How long what is.
+        inventory: Of the page for people; None for no page.
     """
 
     namespace: str | None = None
@@ -133,3 +164,4 @@ class Settings:
     tls: TlsFiles | None = None
     limits: Limits = field(default_factory=Limits)
     periods: Periods = field(default_factory=Periods)
+    inventory: InventorySettings | None = None

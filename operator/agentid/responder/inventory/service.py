@@ -1,0 +1,90 @@
+"""The parts of the page, made once, and what it says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agentid.responder.inventory.access import Access
+from agentid.responder.inventory.answers import Answers
+from agentid.responder.inventory.catalogue import Catalogue
+from agentid.responder.inventory.following import follow
+from agentid.responder.inventory.handler import Handler
+from agentid.responder.inventory.sessions import Sessions
+from agentid.responder.limits import Throttle
+from agentid.responder.settings import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agentid.clock import Clock
+    from agentid.kube.client import Client
+    from agentid.responder.register import LedgerSource
+    from agentid.responder.settings import InventorySettings
+
+__all__ = ["Inventory"]
+
+_PAGES = replace(Limits(), rate=100, burst=200, client_rate=20, client_burst=60)
+"""A page costs some milliseconds of the loop that answers verifiers too; a person asks for a few
+in a minute. Behind `kubectl port-forward` all people have one address."""
+
+_REVIEWS = replace(Limits(), rate=20, burst=40, client_rate=2, client_burst=20)
+"""Tokens that nobody has seen before: each costs the API server two requests."""
+
+
+class Inventory:
+    """The page.
+
+    Args:
+        client: The API server, for watches and reviews.
+        ledger: Followed by who runs the responder.
+        settings: Of the page.
+        clock: For times and waits.
+        random: A number in [0, 1) at each call.
+        count: Told the HTTP status of each answer.
+
+    Attributes:
+        handler: Answers requests.
+        port: To listen on.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: LedgerSource,
+        settings: InventorySettings,
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+        count: Callable[[int], None],
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._random = random
+        self._catalogue = Catalogue(ledger, clock.monotonic)
+        access = Access(
+            client,
+            keep=settings.review_period.total_seconds(),
+            monotonic=clock.monotonic,
+            throttle=Throttle(_REVIEWS, clock.monotonic),
+        )
+        self.port = settings.port
+        self.handler = Handler(
+            Answers(self._catalogue, access, clock.now),
+            access,
+            Sessions(clock.monotonic),
+            Throttle(_PAGES, clock.monotonic),
+            count,
+        )
+
+    async def follow(self) -> None:
+        """Keep what is shown current, until cancelled."""
+        await follow(self._client, self._catalogue, clock=self._clock, random=self._random)
+
+    def remarks(self) -> Sequence[str]:
+        """What a person should look at; nothing of it keeps the responder from its work."""
+        return [
+            f"the inventory page cannot read {kind}: {why}; apply manifests/inventory.yaml"
+            for kind, why in self._catalogue.missing.items()
+            if why
+        ]
