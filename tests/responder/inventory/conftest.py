@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -37,9 +37,9 @@ class Stage:
     """
 
     site: Site
-    officer: str
-    team: str
-    nobody: str
+    officer: str = field(repr=False)
+    team: str = field(repr=False)
+    nobody: str = field(repr=False)
 
 
 def _apply(cluster: Cluster, body: dict[str, Any]) -> None:
@@ -80,4 +80,4 @@ def stage(installed: Cluster) -> Iterator[Stage]:
             clear = ("--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
             installed.kubectl("patch", "agentidentity", agent, "-n", namespace, *clear, check=False)
     installed.kubectl("delete", "agentclass/page-class", "agentissuer/page-issuer")
-    installed.kubectl("delete", "namespace", "--wait=false", _PEOPLE, *_AGENTS)
+    installed.kubectl("delete", "namespace", _PEOPLE, *_AGENTS)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.support.api import until
 from tests.support.inventory import site_of, token_of
@@ -101,14 +106,42 @@ def test_a_token_for_somebody_else_does_not_count(stage: Stage) -> None:
     assert stage.site.ask("/agents.json", token).status == 401
 
 
+def resigned(cluster: Cluster, token: str, expires: int) -> str:
+    """The same token with another end, signed by the cluster's own key."""
+    found = next(cluster.directory.rglob("sa.key"), None)
+    if found is None:
+        pytest.fail("this test signs with the cluster's own key: CLUSTER=devcluster")
+    key = serialization.load_pem_private_key(found.read_bytes(), None)
+    head, claims, _ = token.split(".")
+    body = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    body |= {"exp": expires, "iat": expires - 600, "nbf": expires - 600}
+    signed = f"{head}.{_base64(json.dumps(body).encode())}"
+    if isinstance(key, rsa.RSAPrivateKey):
+        made = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    else:
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        parts = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+        made = b"".join(part.to_bytes(32, "big") for part in parts)
+    return f"{signed}.{_base64(made)}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
 def test_an_expired_token_does_not_count(stage: Stage) -> None:
-    """Its signature is good, and its time is over: the API server's own token of a past time."""
-    body = {"spec": {"audiences": ["agentid-inventory"], "expirationSeconds": 600}}
-    path = "/api/v1/namespaces/page-people/serviceaccounts/officer/token"
-    done = stage.site.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
-    token = json.loads(done.stdout)["status"]["token"]
-    assert stage.site.ask("/agents.json", token).status == 200
-    head, claims, signature = token.split(".")
+    """Everything about it is right but its time; the same one with time left is good."""
+    now = int(time.time())
+    good = resigned(stage.site.cluster, stage.officer, now + 500)
+    expired = resigned(stage.site.cluster, stage.officer, now - 60)
+    assert stage.site.ask("/agents.json", good).status == 200
+    assert stage.site.ask("/agents.json", expired).status == 401
+    assert stage.site.login(expired).status == 401
+
+
+def test_a_token_that_was_tampered_with_does_not_count(stage: Stage) -> None:
+    """Whatever was changed in it."""
+    head, claims, signature = stage.officer.split(".")
     for changed in (f"{head}.{claims[:-2]}.{signature}", f"{head}.{claims}.{signature[:-4]}AAAA"):
         assert stage.site.ask("/agents.json", changed).status == 401
 

@@ -69,7 +69,7 @@ class Expiry(StrEnum):
 _WORDS: Final = {
     Expiry.EXPIRED: "Expired",
     Expiry.TEN_MINUTES: "Within 10 minutes",
-    Expiry.HOUR: "10 minutes to 1 hour",
+    Expiry.HOUR: "10 to 60 minutes",
     Expiry.FOUR_HOURS: "1 to 4 hours",
     Expiry.TWELVE_HOURS: "4 to 12 hours",
     Expiry.DAY: "12 to 24 hours",

@@ -20,6 +20,7 @@ from agentid.responder.inventory.layout import Frame
 from agentid.responder.inventory.pages import (
     agent_page,
     agents_page,
+    gone_page,
     overview_page,
     revocations_page,
 )
@@ -27,6 +28,7 @@ from agentid.responder.inventory.questions import Question, read_query
 from agentid.responder.inventory.records import (
     agent_record,
     agent_row,
+    gone_record,
     issuer_record,
     overview_record,
     revocation_record,
@@ -174,16 +176,19 @@ class Answers:
         return as_html(agents_page(frame, question, rows, revoked))
 
     def _agent(self, asked: Asked, frame: Frame, key: ObjectKey) -> web.Response:
-        agent, is_json = self._catalogue.agents.get(key), asked.is_json
-        if agent is None and is_json and asked.literal != asked.path:
+        catalogue = self._catalogue
+        if asked.is_json and key not in catalogue.agents:
             key = _key(asked.path)
-            agent = self._catalogue.agents.get(key)
-        if agent is None:
-            sentences = (f"There is no AgentIdentity {key}.", "It may have been deleted.")
+        agent, certificates = catalogue.agents.get(key), catalogue.certificates_of(key)
+        if agent is None and not certificates:
+            sentences = (f"There is no AgentIdentity {key}, and no certificate of it on record.",)
             return self.refuse(asked, frame, 404, *sentences)
-        certificates = self._catalogue.certificates_of(key)
-        revoked = self._catalogue.revocation_of(agent)
-        if is_json:
+        if agent is None:
+            if asked.is_json:
+                return as_json(gone_record(key, certificates))
+            return as_html(gone_page(frame, key, certificates))
+        revoked = catalogue.revocation_of(agent)
+        if asked.is_json:
             return as_json(agent_record(agent, revoked, certificates))
         return as_html(agent_page(frame, agent, certificates, revoked))
 

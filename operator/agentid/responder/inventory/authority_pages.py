@@ -96,8 +96,8 @@ def _authorities(label: str, authorities: Sequence[AuthorityView], now: datetime
             tag("td", each.role),
             tag("td", badge(each.state, _STATES.get(each.state, "critical"))),
             tag("td", each.algorithm),
-            tag("td", when(each.not_before, now)),
-            tag("td", when(each.not_after, now)),
+            tag("td", when(each.not_before, now, exactly=True)),
+            tag("td", when(each.not_after, now, exactly=True)),
             tag("td", _spent(each, now), class_="bars"),
             tag("td", tag("bdi", each.subject), class_="long"),
         )

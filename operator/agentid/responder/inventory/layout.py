@@ -190,18 +190,24 @@ def bar(share: float, kind: str = "") -> Html:
     )
 
 
-def when(instant: datetime | None, now: datetime) -> Html:
-    """A moment by how far it is away, with its date for who wants to know exactly."""
+def when(instant: datetime | None, now: datetime, *, exactly: bool = False) -> Html:
+    """A moment by how far it is away.
+
+    Args:
+        instant: The moment; None says that there is none.
+        now: The time.
+        exactly: Whether its date stands below; else who points at it sees it.
+    """
     if instant is None:
         return tag("span", "none", class_="soft")
-    words = ago_or_in(instant, now)
-    return tag(
+    words = tag(
         "time",
-        words,
+        ago_or_in(instant, now),
         datetime=instant.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        title=moment(instant),
+        title=None if exactly else moment(instant),
         class_="past" if instant < now else None,
     )
+    return join(words, tag("span", moment(instant), class_="date")) if exactly else words
 
 
 def facts(*pairs: tuple[str, Part]) -> Html:

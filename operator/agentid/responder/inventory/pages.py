@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from agentid.kube.objects import ObjectKey
     from agentid.ledger import Entry, Revoked
     from agentid.responder.inventory.agents import Agent
     from agentid.responder.inventory.bodies import ConditionView
@@ -36,7 +37,14 @@ if TYPE_CHECKING:
     from agentid.responder.inventory.markup import Html, Part
     from agentid.responder.inventory.views import Overview, Rows
 
-__all__ = ["agent_page", "agents_page", "conditions_table", "overview_page", "revocations_page"]
+__all__ = [
+    "agent_page",
+    "agents_page",
+    "conditions_table",
+    "gone_page",
+    "overview_page",
+    "revocations_page",
+]
 
 _CLASSES: Final = 20
 """Classes that the overview names; those of the others are among the agents."""
@@ -157,7 +165,7 @@ def _classes(told: Overview, scope: Question) -> Sequence[Html]:
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines))
     rest = len(told.by_class) - _CLASSES
     more = f"And {counted(rest, 'more class', 'more classes')}." if rest > 0 else None
-    return (scrolling("Classes", table), tag("p", more, class_="soft") if more else tag("span"))
+    return (scrolling("Classes", table), *([tag("p", more, class_="soft more")] if more else ()))
 
 
 def _latest(frame: Frame, latest: Rows[Revocation]) -> Sequence[Html]:
@@ -166,7 +174,8 @@ def _latest(frame: Frame, latest: Rows[Revocation]) -> Sequence[Html]:
     table = scrolling("Latest revocations", _revocation_table(frame, latest, None))
     everything = link(_REVOCATIONS, frame.namespace)
     words = f"All {counted(latest.total, 'revocation')}"
-    return (table, tag("p", tag("a", words, href=everything)))
+    more = tag("p", tag("a", words, href=everything), class_="more")
+    return (table, more) if latest.pages > 1 else (table,)
 
 
 # Agents
@@ -233,7 +242,7 @@ def _agent_row(frame: Frame, agent: Agent, revoked: Revoked | None) -> Html:
 def _agent_filters(question: Question) -> Html:
     return tag(
         "form",
-        _field("Words", "words", tag(
+        _field("Search", "words", tag(
             "input", type="search", id="words", name="q", value=question.q,
         )),
         _field("Class", "class", tag("input", id="class", name="class", value=question.class_name)),
@@ -308,8 +317,8 @@ def agent_page(
     return page(
         frame,
         str(agent.key),
-        tag("h1", agent_link(agent.key, frame.namespace)),
-        tag("p", badge(agent.state, agent.state), " ", _tier(agent.tier)),
+        tag("h1", tag("span", f"{agent.key.namespace}/", class_="soft"), agent.key.name),
+        tag("p", badge(agent.state, agent.state), _tier(agent.tier), class_="marks"),
         tag("p", agent.message, class_="notice") if agent.state is not AgentState.READY else None,
         _section(
             "Who it is",
@@ -321,7 +330,7 @@ def agent_page(
                 ))),
                 ("ServiceAccount", agent.service_account),
                 ("SPIFFE ID", tag("code", agent.spiffe_id) if agent.spiffe_id else None),
-                ("Since", when(agent.created, now)),
+                ("Since", when(agent.created, now, exactly=True)),
             ),
         ),
         _section(
@@ -329,8 +338,8 @@ def agent_page(
             facts(
                 ("Serial", tag("code", agent.serial) if agent.serial else None),
                 ("Revoked", _revocation_words(revoked, now) if revoked else "no"),
-                ("Expires", when(agent.not_after, now)),
-                ("Renewal", when(agent.renewal_time, now)),
+                ("Expires", when(agent.not_after, now, exactly=True)),
+                ("Renewal", when(agent.renewal_time, now, exactly=True)),
                 ("Issuer", agent.issuer),
                 ("Delivery", agent.delivery),
             ),
@@ -339,6 +348,17 @@ def agent_page(
         _section("Conditions", conditions_table(agent.conditions, now)),
         _section("Certificates on record", _certificates(certificates, now)),
     )  # fmt: skip
+
+
+def gone_page(frame: Frame, key: ObjectKey, certificates: Sequence[Entry]) -> Html:
+    """What is on record of an agent whose AgentIdentity was deleted."""
+    return page(
+        frame,
+        str(key),
+        tag("h1", tag("span", f"{key.namespace}/", class_="soft"), key.name),
+        tag("p", "There is no such AgentIdentity any more.", class_="notice"),
+        _section("Certificates on record", _certificates(certificates, frame.now)),
+    )
 
 
 def _reasons(agent: Agent) -> Html:
@@ -384,8 +404,8 @@ def _certificates(entries: Sequence[Entry], now: datetime) -> Html:
         tag(
             "tr",
             tag("th", tag("code", str(entry.serial)), scope="row"),
-            tag("td", when(entry.issued.issued_at, now)),
-            tag("td", when(entry.issued.not_after, now)),
+            tag("td", when(entry.issued.issued_at, now, exactly=True)),
+            tag("td", when(entry.issued.not_after, now, exactly=True)),
             tag("td", _standing(entry, now)),
             tag("td", f"{entry.issued.issuer} ", tag("code", entry.issued.authority)),
             tag("td", entry.issued.door),
@@ -419,7 +439,7 @@ def revocations_page(frame: Frame, question: Question, rows: Rows[Revocation]) -
             class_="soft"),
         tag(
             "form",
-            _field("Words", "words", tag(
+            _field("Search", "words", tag(
                 "input", type="search", id="words", name="q", value=question.q,
             )),
             _field("Class", "class", tag(

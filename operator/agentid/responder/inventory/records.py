@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeVar
 
+    from agentid.kube.objects import ObjectKey
     from agentid.ledger import Entry, Revoked
     from agentid.responder.inventory.agents import Agent
     from agentid.responder.inventory.authorities import IssuerView
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "agent_record",
     "agent_row",
+    "gone_record",
     "issuer_record",
     "overview_record",
     "revocation_record",
@@ -89,19 +91,30 @@ def agent_record(agent: Agent, revoked: Revoked | None, certificates: Sequence[E
         "score": agent.score,
         "reasons": list(agent.reasons),
         "conditions": [_condition(each) for each in agent.conditions],
-        "certificates": [
-            {
-                "serial": str(entry.serial),
-                "issuer": entry.issued.issuer,
-                "authority": entry.issued.authority,
-                "issuedAt": time_text(entry.issued.issued_at),
-                "notBefore": time_text(entry.issued.not_before),
-                "notAfter": time_text(entry.issued.not_after),
-                "delivery": entry.issued.door,
-                "revoked": None if entry.revoked is None else _revoked(entry.revoked),
-            }
-            for entry in certificates
-        ],
+        "certificates": [_certificate(entry) for entry in certificates],
+    }
+
+
+def gone_record(key: ObjectKey, certificates: Sequence[Entry]) -> Json:
+    """What is on record of an agent whose AgentIdentity was deleted."""
+    return {
+        "namespace": key.namespace,
+        "name": key.name,
+        "state": "Gone",
+        "certificates": [_certificate(entry) for entry in certificates],
+    }
+
+
+def _certificate(entry: Entry) -> Json:
+    return {
+        "serial": str(entry.serial),
+        "issuer": entry.issued.issuer,
+        "authority": entry.issued.authority,
+        "issuedAt": time_text(entry.issued.issued_at),
+        "notBefore": time_text(entry.issued.not_before),
+        "notAfter": time_text(entry.issued.not_after),
+        "delivery": entry.issued.door,
+        "revoked": None if entry.revoked is None else _revoked(entry.revoked),
     }
 
 
