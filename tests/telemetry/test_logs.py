@@ -176,3 +176,17 @@ def test_a_terminal_gets_text(out: io.StringIO) -> None:
     assert "svid_issued" in terminal.getvalue()
     assert "secret" not in terminal.getvalue()
     assert not terminal.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal], ids=["collector", "terminal"])
+def test_a_traceback_shows_no_variables(stream: type[io.StringIO]) -> None:
+    """What failed may have held a token or a key; lines of code are told, their values are not."""
+    out = stream()
+    configure_logging(stream=out)
+    held = "secret" + "-token"
+    try:
+        held.index("x")
+    except ValueError:
+        log().exception("request_failed")
+    assert "held.index" in out.getvalue()
+    assert "secret-token" not in out.getvalue()

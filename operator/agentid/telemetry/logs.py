@@ -71,7 +71,8 @@ def configure_logging(level: str = "info", *, stream: TextIO | None = None) -> N
     ]
     renderer: structlog.typing.Processor
     if out.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
+        # The pretty ones show local variables, and so whatever token or key one holds.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     else:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(default=str)
