@@ -14,7 +14,7 @@ import random
 import resource
 import secrets
 import signal
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -25,18 +25,17 @@ from agentid.kube.credentials import load_credentials
 from agentid.kube.stores import ConfigMaps
 from agentid.ledger import LedgerView
 from agentid.ledger.configmaps import ConfigMapSegments
-from agentid.responder.inventory import Inventory
+from agentid.responder.inventory import Inventory, follow
 from agentid.responder.listeners import serve_ports, watch_files
 from agentid.responder.responder import Responder
 from agentid.responder.sources import Watches
 from agentid.telemetry.probes import LoopWatch, serve_probes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from agentid.clock import Clock
     from agentid.errors import AgentIdError
-    from agentid.kube.credentials import Credentials
     from agentid.responder.listeners import Ports
     from agentid.responder.settings import Settings
 
@@ -73,7 +72,11 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     credentials = await load_credentials(clock=clock)
     namespace = settings.namespace or credentials.namespace
-    async with Client(credentials, connections=_CONNECTIONS) as client:
+    async with (
+        Client(credentials, connections=_CONNECTIONS) as client,
+        # The page's own connections: who floods it takes none of those above.
+        Client(credentials, connections=_CONNECTIONS, timeout=_REVIEW_SECONDS) as reviewer,
+    ):
         segments = ConfigMaps(client, clock=clock, random=random.random, on_outage=_outage)
         ledger = LedgerView(ConfigMapSegments(segments, namespace), clock=clock)
         responder = Responder(settings, ledger, clock=clock, epoch=secrets.token_hex(_EPOCH_OCTETS))
@@ -86,8 +89,8 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
             random=random.random,
         )
         host, port = settings.probe_host, settings.probe_port
+        inventory = _inventory(reviewer, ledger, responder)
         async with (
-            _inventory(credentials, ledger, responder) as inventory,
             serve_probes(
                 host, port, responder, responder.metrics.render,
                 lambda: _remarks(responder, inventory),
@@ -104,7 +107,8 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
             if settings.tls is not None:
                 work.append(watch_files(responder, settings.tls))
             if inventory is not None:
-                work.append(inventory.follow())
+                catalogue = inventory.catalogue
+                work.append(follow(reviewer, catalogue, clock=clock, random=random.random))
             try:
                 await _until(stop, work)
             finally:
@@ -112,24 +116,12 @@ async def run_responder(settings: Settings, *, clock: Clock) -> None:
     _log.info("responder_stopped")
 
 
-@asynccontextmanager
-async def _inventory(
-    credentials: Credentials, ledger: LedgerView, responder: Responder
-) -> AsyncIterator[Inventory | None]:
-    """The page for people, if there is to be one, with connections of its own."""
+def _inventory(reviewer: Client, ledger: LedgerView, responder: Responder) -> Inventory | None:
     settings = responder.settings.inventory
     if settings is None:
-        yield None
-        return
-    async with Client(credentials, connections=_CONNECTIONS, timeout=_REVIEW_SECONDS) as client:
-        yield Inventory(
-            client,
-            ledger,
-            settings,
-            clock=responder.clock,
-            random=random.random,
-            count=lambda status: responder.metrics.count_request("inventory", status),
-        )
+        return None
+    count = partial(responder.metrics.count_request, "inventory")
+    return Inventory(reviewer, ledger, settings, clock=responder.clock, count=count)
 
 
 def _remarks(responder: Responder, inventory: Inventory | None) -> Sequence[str]:

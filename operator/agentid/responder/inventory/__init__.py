@@ -16,6 +16,7 @@ Whatever fails here leaves CRLs, OCSP and feeds alone.
 
 from __future__ import annotations
 
+from agentid.responder.inventory.following import follow
 from agentid.responder.inventory.service import Inventory
 
-__all__ = ["Inventory"]
+__all__ = ["Inventory", "follow"]

@@ -18,7 +18,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from agentid.errors import AgentIdError
 from agentid.kube.resources import AGENT_IDENTITIES, AGENT_ISSUERS, Resource
@@ -27,10 +27,10 @@ from agentid.responder.inventory.bodies import section_in, text_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agentid.kube.client import Client
+    from agentid.kube.objects import JsonObject
     from agentid.responder.limits import Throttle
 
-__all__ = ["AUDIENCE", "Access", "TooManyReviewsError", "User"]
+__all__ = ["AUDIENCE", "Access", "Reviewer", "TooManyReviewsError", "User"]
 
 AUDIENCE: Final = "agentid-inventory"
 """Of tokens that are made for the page: `kubectl create token … --audience=agentid-inventory`."""
@@ -79,11 +79,19 @@ class User:
     token: bytes = field(repr=False)
 
 
+class Reviewer(Protocol):
+    """Answers reviews; `agentid.kube.client.Client` is one."""
+
+    async def create(self, resource: Resource, body: Mapping[str, object]) -> JsonObject:
+        """Return a review with its answer in `status`."""
+        ...
+
+
 class Access:
     """Asks the API server, and remembers.
 
     Args:
-        client: Needs `create` on the two reviews, and nothing else.
+        reviewer: Needs `create` on the two reviews, and nothing else.
         keep: Seconds for which an answer counts.
         monotonic: Seconds from an arbitrary start.
         throttle: Counts, by client, questions whose answer is not at hand.
@@ -91,13 +99,13 @@ class Access:
 
     def __init__(
         self,
-        client: Client,
+        reviewer: Reviewer,
         *,
         keep: float,
         monotonic: Callable[[], float],
         throttle: Throttle,
     ) -> None:
-        self._client = client
+        self._reviewer = reviewer
         self._throttle = throttle
         self._key = secrets.token_bytes(32)
         self._users: _Kept[bytes, User | None] = _Kept(keep, monotonic)
@@ -164,7 +172,7 @@ class Access:
         return User(text_in(told, "username"), review, name)
 
     async def _ask(self, what: Resource, spec: Mapping[str, object]) -> Mapping[str, object]:
-        answer = await self._client.create(
+        answer = await self._reviewer.create(
             what, {"apiVersion": what.api_version, "kind": what.kind, "spec": spec}
         )
         return section_in(answer, "status")

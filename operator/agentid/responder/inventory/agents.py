@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -19,7 +20,7 @@ from agentid.responder.inventory.bodies import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 __all__ = ["Agent", "AgentState", "Expiry", "agent_of"]
@@ -57,13 +58,15 @@ class Expiry(StrEnum):
         """For people."""
         return _WORDS[self]
 
-    @classmethod
-    def of(cls, not_after: datetime | None, now: datetime) -> Expiry:
-        """Where a certificate belongs, by the end of its validity."""
-        if not_after is None:
-            return cls.NONE
-        left = not_after - now
-        return next((each for each, bound in _BOUNDS if left < bound), cls.LATER)
+    @staticmethod
+    def at(now: datetime) -> Callable[[datetime | None], Expiry]:
+        """What tells where a certificate belongs, by the end of its validity."""
+        edges = [now + bound for bound in _BOUNDS]
+
+        def of(not_after: datetime | None) -> Expiry:
+            return Expiry.NONE if not_after is None else _SPANS[bisect_right(edges, not_after)]
+
+        return of
 
 
 _WORDS: Final = {
@@ -78,13 +81,15 @@ _WORDS: Final = {
 }
 
 _BOUNDS: Final = (
-    (Expiry.EXPIRED, timedelta(0)),
-    (Expiry.TEN_MINUTES, timedelta(minutes=10)),
-    (Expiry.HOUR, timedelta(hours=1)),
-    (Expiry.FOUR_HOURS, timedelta(hours=4)),
-    (Expiry.TWELVE_HOURS, timedelta(hours=12)),
-    (Expiry.DAY, timedelta(hours=24)),
+    timedelta(0),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=4),
+    timedelta(hours=12),
+    timedelta(hours=24),
 )
+_SPANS: Final = tuple(Expiry)
+"""In the order of their bounds; what lies behind the last bound is later."""
 
 
 @dataclass(frozen=True, slots=True)

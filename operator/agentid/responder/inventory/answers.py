@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from agentid.kube.objects import ObjectKey
+from agentid.responder.inventory.agent_pages import agent_page, agents_page, gone_page
 from agentid.responder.inventory.assets import URLS
 from agentid.responder.inventory.authority_pages import (
     authorities_page,
@@ -17,13 +18,7 @@ from agentid.responder.inventory.authority_pages import (
     message_page,
 )
 from agentid.responder.inventory.layout import Frame
-from agentid.responder.inventory.pages import (
-    agent_page,
-    agents_page,
-    gone_page,
-    overview_page,
-    revocations_page,
-)
+from agentid.responder.inventory.overview_pages import overview_page
 from agentid.responder.inventory.questions import Question, read_query
 from agentid.responder.inventory.records import (
     agent_record,
@@ -34,6 +29,7 @@ from agentid.responder.inventory.records import (
     revocation_record,
     rows_record,
 )
+from agentid.responder.inventory.revocation_pages import revocations_page
 from agentid.responder.inventory.views import (
     agents_asked_for,
     overview_of,

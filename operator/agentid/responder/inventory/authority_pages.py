@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentid.responder.inventory.access import AUDIENCE
-from agentid.responder.inventory.layout import badge, bar, facts, page, scrolling, when
+from agentid.responder.inventory.agent_pages import conditions_table
+from agentid.responder.inventory.layout import page
 from agentid.responder.inventory.markup import tag
-from agentid.responder.inventory.pages import conditions_table
+from agentid.responder.inventory.parts import badge, bar, facts, scrolling, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,38 +1,21 @@
-"""What all pages have: head, navigation, search, the end; and the parts that they are made of."""
+"""What all pages have: head, navigation, search, the end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from agentid.responder.inventory.markup import Html, join, tag
-from agentid.responder.inventory.questions import Question
-from agentid.responder.inventory.words import ago_or_in, moment, span
+from agentid.responder.inventory.parts import link
+from agentid.responder.inventory.words import moment, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from agentid.kube.objects import ObjectKey
     from agentid.responder.inventory.markup import Part
-    from agentid.responder.inventory.questions import Sort
-    from agentid.responder.inventory.views import Rows
 
-__all__ = [
-    "Frame",
-    "agent_link",
-    "badge",
-    "bar",
-    "facts",
-    "link",
-    "page",
-    "pager",
-    "scrolling",
-    "sortable",
-    "url",
-    "when",
-]
+__all__ = ["Frame", "page"]
 
 _NAVIGATION: Final = (
     ("/", "Overview"),
@@ -86,10 +69,21 @@ def page(frame: Frame, title: str, *content: Part) -> Html:
         "body",
         tag("a", "Skip to the content", class_="skip", href="#content"),
         _header(frame),
-        tag("main", *content, id="content", tabindex="-1"),
+        tag("main", _stale(frame), *content, id="content", tabindex="-1"),
         _footer(frame),
     )
     return join(Html("<!doctype html>\n"), tag("html", head, body, lang="en"))
+
+
+def _stale(frame: Frame) -> Html | None:
+    if frame.age < _STALE:
+        return None
+    told = f"The API server was last heard of {span(frame.age)} ago; things may have changed since."
+    return tag("p", told, class_="notice", role="status")
+
+
+_STALE: Final = 180.0
+"""Seconds; a healthy API server says once a minute that nothing has changed."""
 
 
 def _header(frame: Frame) -> Html:
@@ -153,115 +147,3 @@ def _hidden_namespace(namespace: str) -> Html | None:
 def _footer(frame: Frame) -> Html:
     age = f", {span(frame.age)} after the API server was last heard of" if frame.user else ""
     return tag("footer", tag("p", f"As of {moment(frame.now)}{age}. This page changes nothing."))
-
-
-def url(path: str, question: Question) -> str:
-    """The URL of a page, and of what is asked of it."""
-    return f"{path}?{question.query}" if question.query else path
-
-
-def link(path: str, namespace: str) -> str:
-    """The URL of a page about a namespace, or about everything if it is empty."""
-    return url(path, Question(namespace=namespace))
-
-
-def agent_link(key: ObjectKey, namespace: str) -> Html:
-    """A link to an agent, with the namespace before its name."""
-    path = f"/agents/{quote(key.namespace, safe='')}/{quote(key.name, safe='')}"
-    words = (tag("span", f"{key.namespace}/", class_="soft"), key.name)
-    return tag("a", *words, href=link(path, namespace), class_="agent")
-
-
-def badge(words: str, kind: str) -> Html:
-    """A word with a mark beside it, so that it does not go by its colour alone."""
-    return tag("span", words, class_=f"badge {kind.lower().replace(' ', '-')}")
-
-
-def bar(share: float, kind: str = "") -> Html:
-    """A bar of a share from 0 to 1; the number stands beside it as text."""
-    width = f"{min(max(share, 0.0), 1.0) * 100:.2f}"
-    return tag(
-        "svg",
-        tag("rect", width=width, height="1"),
-        viewBox="0 0 100 1",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-        class_=f"bar {kind.lower()}".strip(),
-    )
-
-
-def when(instant: datetime | None, now: datetime, *, exactly: bool = False) -> Html:
-    """A moment by how far it is away.
-
-    Args:
-        instant: The moment; None says that there is none.
-        now: The time.
-        exactly: Whether its date stands below; else who points at it sees it.
-    """
-    if instant is None:
-        return tag("span", "none", class_="soft")
-    words = tag(
-        "time",
-        ago_or_in(instant, now),
-        datetime=instant.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        title=None if exactly else moment(instant),
-        class_="past" if instant < now else None,
-    )
-    return join(words, tag("span", moment(instant), class_="date")) if exactly else words
-
-
-def facts(*pairs: tuple[str, Part]) -> Html:
-    """Terms and what they are; those that are empty say so."""
-    none = tag("span", "none", class_="soft")
-    return tag(
-        "dl", *(tag("div", tag("dt", name), tag("dd", value or none)) for name, value in pairs)
-    )
-
-
-def scrolling(label: str, table: Html) -> Html:
-    """A table that scrolls by itself where the window is too narrow, by keyboard too."""
-    return tag("div", table, class_="scroll", role="region", aria_label=label, tabindex="0")
-
-
-def sortable(
-    words: str, sort: Sort, path: str, question: Question, *, default: tuple[Sort, bool]
-) -> Html:
-    """The head of a column that can be sorted by.
-
-    Args:
-        words: Of the column.
-        sort: What it sorts by.
-        path: Of the page.
-        question: That was asked.
-        default: What the page is sorted by when nothing is asked, and whether descending.
-    """
-    by, descending = (question.sort, question.descending) if question.sort else default
-    here = by is sort
-    asked = question.changed(sort=sort, descending=here and not descending)
-    state = None
-    if here:
-        state = "descending" if descending else "ascending"
-    return tag("th", tag("a", words, href=url(path, asked)), scope="col", aria_sort=state)
-
-
-def pager(path: str, question: Question, rows: Rows[object], noun: str) -> Html:
-    """Where one is among the pages, and the way to the others."""
-    last = rows.first + len(rows.items) - 1
-    told = f"{rows.first:,} to {last:,} of {rows.total:,} {noun}" if rows.total else f"No {noun}"
-    steps: Sequence[tuple[str, int, bool]] = (
-        ("First", 1, rows.page > 1),
-        ("Previous", rows.page - 1, rows.page > 1),
-        ("Next", rows.page + 1, rows.page < rows.pages),
-        ("Last", rows.pages, rows.page < rows.pages),
-    )
-    links = [
-        tag("li", tag("a", words, href=url(path, question.changed(page=to))))
-        for words, to, there in steps
-        if there
-    ]
-    return tag(
-        "div",
-        tag("p", told, role="status"),
-        tag("nav", tag("ul", *links), aria_label="Pages") if links else None,
-        class_="pager",
-    )

@@ -49,13 +49,13 @@ def overview_record(told: Overview) -> Json:
     """Agents, counted."""
     return {
         "agents": told.total,
-        "states": dict(told.by_state),
+        "states": {state.value: count for state, count in told.by_state.items()},
         "tiers": dict(told.by_tier),
         "classes": [
             {"name": name, "agents": sum(tiers.values()), "tiers": dict(tiers)}
             for name, tiers in told.by_class
         ],
-        "expires": dict(told.by_expiry),
+        "expires": {expiry.value: count for expiry, count in told.by_expiry.items()},
         "overdue": told.overdue,
     }
 

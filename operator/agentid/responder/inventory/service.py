@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from agentid.responder.inventory.access import Access
 from agentid.responder.inventory.answers import Answers
 from agentid.responder.inventory.catalogue import Catalogue
-from agentid.responder.inventory.following import follow
 from agentid.responder.inventory.handler import Handler
 from agentid.responder.inventory.sessions import Sessions
 from agentid.responder.limits import Throttle
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentid.clock import Clock
-    from agentid.kube.client import Client
+    from agentid.responder.inventory.access import Reviewer
     from agentid.responder.register import LedgerSource
     from agentid.responder.settings import InventorySettings
 
@@ -36,55 +35,47 @@ class Inventory:
     """The page.
 
     Args:
-        client: The API server, for watches and reviews.
+        reviewer: The API server, for reviews.
         ledger: Followed by who runs the responder.
         settings: Of the page.
         clock: For times and waits.
-        random: A number in [0, 1) at each call.
         count: Told the HTTP status of each answer.
 
     Attributes:
+        catalogue: What there is; to be filled by `following.follow`.
         handler: Answers requests.
         port: To listen on.
     """
 
     def __init__(
         self,
-        client: Client,
+        reviewer: Reviewer,
         ledger: LedgerSource,
         settings: InventorySettings,
         *,
         clock: Clock,
-        random: Callable[[], float],
         count: Callable[[int], None],
     ) -> None:
-        self._client = client
-        self._clock = clock
-        self._random = random
-        self._catalogue = Catalogue(ledger, clock.monotonic)
+        self.catalogue = Catalogue(ledger, clock.monotonic)
         access = Access(
-            client,
+            reviewer,
             keep=settings.review_period.total_seconds(),
             monotonic=clock.monotonic,
             throttle=Throttle(_REVIEWS, clock.monotonic),
         )
         self.port = settings.port
         self.handler = Handler(
-            Answers(self._catalogue, access, clock.now),
+            Answers(self.catalogue, access, clock.now),
             access,
             Sessions(clock.monotonic),
             Throttle(_PAGES, clock.monotonic),
             count,
         )
 
-    async def follow(self) -> None:
-        """Keep what is shown current, until cancelled."""
-        await follow(self._client, self._catalogue, clock=self._clock, random=self._random)
-
     def remarks(self) -> Sequence[str]:
         """What a person should look at; nothing of it keeps the responder from its work."""
         return [
             f"the inventory page cannot read {kind}: {why}; apply manifests/inventory.yaml"
-            for kind, why in self._catalogue.missing.items()
+            for kind, why in self.catalogue.missing.items()
             if why
         ]

@@ -58,8 +58,9 @@ class Rows(Generic[T_co]):
 
 def agents_asked_for(agents: Iterable[Agent], question: Question, now: datetime) -> Rows[Agent]:
     """The agents that a question selects, sorted."""
-    found = [agent for agent in agents if _selects(question, agent, now)]
-    found.sort(key=lambda agent: agent.key)
+    words, expiry_of = question.words, Expiry.at(now)
+    found = [agent for agent in agents if _selects(question, words, agent, expiry_of)]
+    found.sort(key=lambda agent: (agent.key.namespace, agent.key.name))
     sort = question.sort or Sort.NAME
     if sort in _AGENT_KEYS:
         found.sort(key=_AGENT_KEYS[sort], reverse=question.descending)
@@ -68,14 +69,19 @@ def agents_asked_for(agents: Iterable[Agent], question: Question, now: datetime)
     return Rows.of(found, question)
 
 
-def _selects(question: Question, agent: Agent, now: datetime) -> bool:
+def _selects(
+    asked: Question,
+    words: tuple[str, ...],
+    agent: Agent,
+    expiry_of: Callable[[datetime | None], Expiry],
+) -> bool:
     return (
-        question.namespace in {"", agent.key.namespace}
-        and question.class_name in {"", agent.class_name}
-        and question.tier in {"", agent.tier or NO_TIER}
-        and question.state in {None, agent.state}
-        and (question.expires is None or question.expires is Expiry.of(agent.not_after, now))
-        and all(word in agent.haystack for word in question.words)
+        (not asked.namespace or asked.namespace == agent.key.namespace)
+        and (not asked.class_name or asked.class_name == agent.class_name)
+        and (not asked.tier or asked.tier == (agent.tier or NO_TIER))
+        and (asked.state is None or asked.state is agent.state)
+        and (asked.expires is None or asked.expires is expiry_of(agent.not_after))
+        and all(word in agent.haystack for word in words)
     )
 
 
@@ -143,13 +149,14 @@ def overview_of(agents: Iterable[Agent], namespace: str, now: datetime) -> Overv
     tiers: Counter[tuple[str, str]] = Counter()
     expiries: Counter[Expiry] = Counter()
     overdue = total = 0
+    expiry_of = Expiry.at(now)
     for agent in agents:
-        if namespace not in {"", agent.key.namespace}:
+        if namespace and namespace != agent.key.namespace:
             continue
         total += 1
         states[agent.state] += 1
         tiers[agent.class_name, agent.tier or NO_TIER] += 1
-        expiries[Expiry.of(agent.not_after, now)] += 1
+        expiries[expiry_of(agent.not_after)] += 1
         overdue += _is_overdue(agent, now)
     classes: dict[str, Counter[str]] = {}
     by_tier: Counter[str] = Counter()
@@ -170,10 +177,9 @@ TIERS: Final = (*(tier.value for tier in reversed(Tier)), NO_TIER)
 """The highest first, and what has none."""
 
 
+_NOT_RENEWED: Final = frozenset({AgentState.SUSPENDED, AgentState.DELETING})
+
+
 def _is_overdue(agent: Agent, now: datetime) -> bool:
     due = agent.renewal_time
-    return (
-        due is not None
-        and now - due > _OVERDUE
-        and agent.state not in {AgentState.SUSPENDED, AgentState.DELETING}
-    )
+    return due is not None and now - due > _OVERDUE and agent.state not in _NOT_RENEWED
