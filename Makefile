@@ -29,7 +29,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run crds lock changelog clean
+	cluster-up cluster-down run screenshots crds lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ cluster-up: $(STAMP) ## Start a cluster; admin kubeconfig at .cluster/kubeconfig
 
 cluster-down: $(STAMP) ## End it
 	@$(PY) -m e2e down
+
+screenshots: $(STAMP) ## Pictures of the inventory page for the docs; needs Chromium
+	@$(PY) -m e2e.screenshots
 
 crds: $(STAMP) ## Generate crds/ from the models
 	$(PY) -m agentid crds --output crds

@@ -37,6 +37,9 @@ from agentid.pki.view import read_certificate
 from agentid.policy.grant import Grant
 from agentid.responder.bundles import read_published_bundle
 from agentid.responder.crl import CrlKey, read_served_crl
+from agentid.responder.inventory.agents import agent_of
+from agentid.responder.inventory.authorities import issuer_of
+from agentid.responder.inventory.questions import Question, read_query
 from agentid.responder.tls import read_tls_identity
 from agentid.verify import BundleSet, Verifier
 from agentid.verify.bundles import read_bundle
@@ -225,6 +228,13 @@ PARSERS = (
     Parser("served-crl", _served_crl, samples.crls, changed_der),
     Parser("published-bundle", _published_bundle, samples.published_bundles, changed_json),
     Parser("tls-identity", _tls_identity, samples.tls_chains, changed_pem),
+    Parser("inventory-agent", _object(agent_of), samples.identities, changed_json),
+    Parser("inventory-issuer", _object(issuer_of), samples.issuers, changed_json),
+    Parser(
+        "inventory-query",
+        _text(lambda text: Question.of(read_query(text))),
+        lambda: (b"q=reader&namespace=demo&tier=Low&sort=name&order=desc&page=2",),
+    ),
     # The ledger
     Parser("record", decode_record, samples.records, changed_json),
     Parser(

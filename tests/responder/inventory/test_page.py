@@ -258,11 +258,43 @@ async def test_logins_of_all_kinds(clock: ManualClock, data: bytes, kind: str, s
 async def test_requests_are_counted_against_a_limit(clock: ManualClock) -> None:
     """A person never meets it; who does is told when to come again."""
     async with served(clock) as page:
-        answers = [await page.ask("/login", "") for _ in range(61)]
-        assert [status for status, _, _ in answers] == [200] * 60 + [429]
+        answers = [await page.ask("/login", "") for _ in range(101)]
+        assert [status for status, _, _ in answers] == [200] * 100 + [429]
         assert answers[-1][1]["Retry-After"] == "1"
         clock.advance(1)
         assert (await page.ask("/login", ""))[0] == 200
+
+
+async def test_pages_are_counted_by_user(clock: ManualClock) -> None:
+    """Who has a script ask without end holds up neither verifiers nor other people."""
+    async with served(clock) as page:
+        busy = [(await page.ask("/agents"))[0] for _ in range(31)]
+        assert busy == [200] * 30 + [429]
+        assert (await page.ask("/agents?namespace=demo", "team"))[0] == 200
+        clock.advance(1)
+        assert (await page.ask("/agents"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "", ";;;=", "__Host-agentid-inventory", "__Host-agentid-inventory=",
+        '__Host-agentid-inventory="; a', "a=" + "b" * 3000, "__Host-agentid-inventory=é",
+    ],
+)  # fmt: skip
+async def test_odd_cookies_are_nobodys(clock: ManualClock, cookie: str) -> None:
+    """They lead to the login, and never to a 500."""
+    async with served(clock) as page:
+        assert (await page.ask("/agents", "", headers={"Cookie": cookie}))[0] == 401
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "bearer", "BEARER", "Bearer "])
+async def test_the_scheme_is_bearer_in_any_case(clock: ManualClock, scheme: str) -> None:
+    """RFC 9110 §11.1; any other scheme is no login."""
+    async with served(clock) as page:
+        headers = {"Authorization": f"{scheme} officer"}
+        status, _, _ = await page.ask("/agents", "", headers=headers)
+        assert status == (401 if scheme == "Basic" else 200)
 
 
 async def test_the_style_sheet_needs_no_login_and_is_kept(clock: ManualClock) -> None:

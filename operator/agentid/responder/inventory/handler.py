@@ -74,7 +74,8 @@ class Handler:
         answers: Shows what there is.
         access: Knows who asks.
         sessions: Of browsers.
-        throttle: Counts requests.
+        requests: Counts requests, by address.
+        pages: Counts pages that are shown, by user.
         count: Told the HTTP status of each answer.
     """
 
@@ -83,13 +84,16 @@ class Handler:
         answers: Answers,
         access: Access,
         sessions: Sessions,
-        throttle: Throttle,
+        *,
+        requests: Throttle,
+        pages: Throttle,
         count: Callable[[int], None],
     ) -> None:
         self._answers = answers
         self._access = access
         self._sessions = sessions
-        self._throttle = throttle
+        self._requests = requests
+        self._pages = pages
         self._count = count
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -128,7 +132,7 @@ class Handler:
         return answer
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if (seconds := self._throttle.wait(_client(request))) > 0:
+        if (seconds := self._requests.wait(_client(request))) > 0:
             return self._slow_down(request, seconds)
         path, _, query = request.raw_path.partition("?")
         is_login = path in _ACTIONS and request.method == "POST"
@@ -156,6 +160,8 @@ class Handler:
             if by_cookie:
                 self._sessions.end(_cookie(request))
             return self._who_are_you(request, tried=bool(token))
+        if (seconds := self._pages.wait(user.name)) > 0:
+            return self._slow_down(request, seconds)
         is_json = _wants_json(request, path)
         shown = path.removesuffix(".json") if is_json else path
         shown = "/" if shown == "/overview" else shown

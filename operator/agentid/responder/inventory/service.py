@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Inventory"]
 
-_PAGES = replace(Limits(), rate=100, burst=200, client_rate=20, client_burst=60)
-"""A page costs some milliseconds of the loop that answers verifiers too; a person asks for a few
-in a minute. Behind `kubectl port-forward` all people have one address."""
+_REQUESTS = replace(Limits(), rate=200, burst=400, client_rate=50, client_burst=100)
+"""Of anybody, by address. Behind `kubectl port-forward` all people have one."""
+
+_PAGES = replace(Limits(), rate=20, burst=60, client_rate=5, client_burst=30)
+"""Of who may look, by user. A page takes up to 20 ms from the loop that answers verifiers too; a
+person asks for a few in a minute."""
 
 _REVIEWS = replace(Limits(), rate=20, burst=40, client_rate=2, client_burst=20)
 """Tokens that nobody has seen before: each costs the API server two requests."""
@@ -68,8 +71,9 @@ class Inventory:
             Answers(self.catalogue, access, clock.now),
             access,
             Sessions(clock.monotonic),
-            Throttle(_PAGES, clock.monotonic),
-            count,
+            requests=Throttle(_REQUESTS, clock.monotonic),
+            pages=Throttle(_PAGES, clock.monotonic),
+            count=count,
         )
 
     def remarks(self) -> Sequence[str]:
