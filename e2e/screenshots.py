@@ -31,6 +31,7 @@ _ROOT: Final = Path(__file__).parent.parent
 _IMAGES: Final = _ROOT / "docs" / "images"
 _PATIENCE: Final = 120.0
 _WIDTH: Final = 1280
+_HEIGHT: Final = 480
 
 Json = dict[str, object]
 
@@ -39,8 +40,6 @@ Json = dict[str, object]
 class _Picture:
     name: str
     path: str
-    width: int = _WIDTH
-    height: int = 800
     dark: bool = False
 
 
@@ -49,9 +48,7 @@ _PICTURES: Final = (
     _Picture("inventory-overview-dark", "/", dark=True),
     _Picture("inventory-agents", "/agents?namespace=finance&sort=tier&order=desc"),
     _Picture("inventory-agent", "/agents/finance/treasury-bot"),
-    _Picture("inventory-revocations", "/revocations"),
     _Picture("inventory-authorities", "/authorities"),
-    _Picture("inventory-narrow", "/agents?namespace=platform", width=360, height=740),
 )
 
 
@@ -95,7 +92,7 @@ def _take(cluster: Cluster) -> None:
 
 async def _photograph(base: str, token: str) -> None:
     async with browser() as tab:
-        await tab.shape(_WIDTH, 640)
+        await tab.shape(_WIDTH, _HEIGHT)
         await tab.open(f"{base}/")
         _write("inventory-login", await tab.picture())
         await tab.write(token)
@@ -103,7 +100,7 @@ async def _photograph(base: str, token: str) -> None:
         await tab.press("Enter")
         await tab.loaded()
         for each in _PICTURES:
-            await tab.shape(each.width, each.height, dark=each.dark)
+            await tab.shape(_WIDTH, _HEIGHT, dark=each.dark)
             await tab.open(base + each.path)
             _write(each.name, await tab.picture())
 

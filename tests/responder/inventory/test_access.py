@@ -175,3 +175,23 @@ def test_sessions_are_bounded(clock: ManualClock) -> None:
     assert [sessions.get(each) is not None for each in own].count(True) == 10
     many = [sessions.begin(f"user-{number}", "t") for number in range(1500)]
     assert [sessions.get(each) is not None for each in many].count(True) == 1000
+
+
+async def test_a_slow_answer_counts_from_the_question_on(clock: ManualClock) -> None:
+    """The API server may have known no more than it did when it was asked."""
+
+    class Slow(ReviewServer):
+        async def create(self, resource, body):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            answer = await super().create(resource, body)
+            clock.advance(9)
+            return answer
+
+    reviews = Slow({"t": ("olga", "agentid-inventory")})
+    asks = access(reviews, clock)
+    await asks.user("t", "c")
+    clock.advance(20.9)
+    await asks.user("t", "c")
+    assert reviews.asked == [OWN]
+    clock.advance(0.1)
+    await asks.user("t", "c")
+    assert reviews.asked == [OWN, OWN]

@@ -12,9 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.errors import InputError
+from agentid.identity import SerialNumber
+from agentid.identity.revocation import RevocationReason
+from agentid.kube.objects import ObjectKey
+from agentid.ledger import Revoked
 from agentid.responder.inventory.agents import AgentState, Expiry, agent_of
+from agentid.responder.inventory.catalogue import Revocation
 from agentid.responder.inventory.questions import Question, Sort, read_query
-from agentid.responder.inventory.views import agents_asked_for, overview_of
+from agentid.responder.inventory.views import agents_asked_for, overview_of, revocations_asked_for
 from agentid.responder.inventory.words import ago_or_in, counted, span
 from tests.support.inventory_memory import spread
 
@@ -130,6 +135,41 @@ def test_rows_are_sorted_both_ways(sort: Sort, first: str, last: str) -> None:
     column = columns[sort]
     assert (column(up[0]), column(up[-1])) == (first, last)
     assert (column(down[0]), column(down[-1])) == (last, first)
+
+
+def revocation(number: int, name: str, minutes: int, actor: str = "a test") -> Revocation:
+    """The revocation of a certificate of an agent in `demo`."""
+    at = NOON + timedelta(minutes=minutes)
+    reason = RevocationReason.KEY_COMPROMISE if number % 2 else RevocationReason.SUPERSEDED
+    told = Revoked(SerialNumber(number), reason, at, NOON + timedelta(hours=number), actor)
+    return Revocation(told, ObjectKey("demo", name) if name else None, f"class-{number % 2}")
+
+
+REVOCATIONS = (
+    revocation(1, "b", 5), revocation(2, "a", 9, "AgentRevocation stolen-laptop (u)"),
+    revocation(3, "", 7), revocation(4, "c", 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "serials"),
+    [
+        pytest.param(Question(), [2, 3, 1, 4], id="latest-first"),
+        pytest.param(Question(sort=Sort.REVOKED), [4, 1, 3, 2], id="earliest-first"),
+        pytest.param(Question(sort=Sort.NAME), [3, 2, 1, 4], id="by-agent"),
+        pytest.param(Question(sort=Sort.REASON), [1, 3, 2, 4], id="by-reason"),
+        pytest.param(Question(sort=Sort.EXPIRES, descending=True), [4, 3, 2, 1], id="by-end"),
+        pytest.param(Question(sort=Sort.TIER), [4, 1, 3, 2], id="by-what-it-has-not"),
+        pytest.param(Question(q="STOLEN-laptop"), [2], id="by-who-did-it"),
+        pytest.param(Question(q="demo keycompromise"), [1], id="by-words"),
+        pytest.param(Question(class_name="class-0"), [2, 4], id="by-class"),
+        pytest.param(Question(size=1, page=2), [3], id="second-page"),
+    ],
+)
+def test_revocations_are_selected_and_sorted(question: Question, serials: list[int]) -> None:
+    """The latest first, unless it is asked otherwise."""
+    rows = revocations_asked_for(REVOCATIONS, question)
+    assert [each.revoked.serial.value for each in rows.items] == serials
 
 
 def test_a_page_behind_the_last_is_the_last() -> None:

@@ -107,6 +107,7 @@ class Access:
     ) -> None:
         self._reviewer = reviewer
         self._throttle = throttle
+        self._monotonic = monotonic
         self._key = secrets.token_bytes(32)
         self._users: _Kept[bytes, User | None] = _Kept(keep, monotonic)
         self._rights: _Kept[tuple[bytes, str, str], bool] = _Kept(keep, monotonic)
@@ -130,8 +131,9 @@ class Access:
             return known[0]
         if (seconds := self._throttle.wait(client)) > 0:
             raise TooManyReviewsError(seconds)
+        asked = self._monotonic()
         user = await self._review(token, name, AUDIENCE) or await self._review(token, name, None)
-        self._users.put(name, user)
+        self._users.put(name, user, asked)
         return user
 
     async def may_list_agents(self, user: User, namespace: str) -> bool:
@@ -150,9 +152,10 @@ class Access:
         asked = {"group": what.group, "resource": what.plural, "verb": "list"}
         if namespace:
             asked["namespace"] = namespace
+        began = self._monotonic()
         answer = await self._ask(ACCESS_REVIEWS, {"resourceAttributes": asked, **user.review})
         allowed = answer.get("allowed") is True
-        self._rights.put(key, allowed)
+        self._rights.put(key, allowed, began)
         return allowed
 
     async def _review(self, token: str, name: bytes, audience: str | None) -> User | None:
@@ -203,9 +206,9 @@ class _Kept(Generic[_K, _V]):
             return None
         return (found[1],)
 
-    def put(self, key: _K, answer: _V) -> None:
-        """Keep an answer from now on."""
-        self._answers[key] = (self._monotonic(), answer)
+    def put(self, key: _K, answer: _V, asked: float) -> None:
+        """Keep an answer; it may have been true at the moment of the question, and no later."""
+        self._answers[key] = (asked, answer)
         self._answers.move_to_end(key)
         while len(self._answers) > _ANSWERS:
             self._answers.popitem(last=False)
