@@ -377,3 +377,31 @@ async def cost(page: Served, path: str) -> tuple[int, float]:
         took.append(time.process_time() - began)
         assert status == 200
     return len(text.encode()), min(took)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/agents", "/agents?namespace=team-1", "/revocations", "/agents/team-1/agent-00001",
+     "/agents/team-1/agent-00001?namespace=demo", "/agents/team-1/none?namespace=demo",
+     "/agents/team-1/gone?namespace=demo", "/authorities"],
+)  # fmt: skip
+async def test_what_may_not_be_listed_is_not_shown(clock: ManualClock, path: str) -> None:
+    """The namespace of the path counts and not that of the query; whether it exists is not told."""
+    async with served(clock) as page:
+        page.put(spread(1))
+        page.ledger.record(make_issued(1, "gone", namespace="team-1"))
+        status, _, text = await page.ask(path, "team")
+        assert (status, "tom may not list" in text, "owner-1" in text) == (403, True, False)
+
+
+@pytest.mark.parametrize("origin", [None, "null", "https://127.0.0.1:1", "same-host-by-http"])
+async def test_a_login_from_elsewhere_is_refused(clock: ManualClock, origin: str | None) -> None:
+    """Before the token is looked at."""
+    async with served(clock) as page:
+        origin = page.base if origin == "same-host-by-http" else origin
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers |= {} if origin is None else {"Origin": origin}
+        status, _, _ = await page.ask(
+            "/login", "", method="POST", data=b"token=officer", headers=headers
+        )
+        assert (status, page.reviews.asked) == (403, [])
