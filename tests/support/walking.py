@@ -79,10 +79,10 @@ class Walk:
         return ""
 
     def _problem(self, step: Command) -> str:
-        # Variables that a command sets are there for the next one, as at a terminal.
+        # Variables and functions that a command sets are there for the next one, as at a terminal.
         kept = "variables"
         script = (
-            f"set -a; [ ! -f {kept} ] || . ./{kept}\ntrap 'export -p >{kept}' EXIT\n"
+            f"set -a; [ ! -f {kept} ] || . ./{kept}\ntrap '{{ export -p; declare -f; }} >{kept}' EXIT\n"
             f"set -euo pipefail\n{step.text}\n"
         )
         done = subprocess.run(
