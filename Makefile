@@ -21,7 +21,7 @@ NODE_TESTS := $(if $(filter 0,$(shell id -u)),test-node)
 PYTEST := $(PY) -m pytest $(NO_SKIPS) $(PYTEST_ARGS)
 
 export CLUSTER CLUSTER_DIR
-# For e2e, bench and tests, which are not installed; the package itself is.
+# For e2e, bench, website and tests, which are not installed; the package itself is.
 export PYTHONPATH := $(CURDIR)
 
 MAKEFLAGS += --no-builtin-rules
@@ -29,7 +29,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run screenshots crds lock changelog clean
+	cluster-up cluster-down run screenshots crds reference docs docs-serve lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,7 @@ lint: $(STAMP) ## Style, layers, generated files
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) -m agentid crds --check crds
+	$(PY) -m website.reference --check
 
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
@@ -98,6 +99,15 @@ screenshots: $(STAMP) ## Pictures of the inventory page for the docs; needs Chro
 
 crds: $(STAMP) ## Generate crds/ from the models
 	$(PY) -m agentid crds --output crds
+
+reference: $(STAMP) ## Generate pages of docs/reference from the code
+	$(PY) -m website.reference
+
+docs: $(STAMP) ## The documentation as a site, in build/site; a broken link fails
+	$(PY) -m properdocs build
+
+docs-serve: $(STAMP) ## The same on http://127.0.0.1:8000, built anew with each change
+	$(PY) -m properdocs serve --dev-addr 127.0.0.1:8000
 
 lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

@@ -32,7 +32,7 @@ _SECTIONS: Final = (
     ("development", "Development"),
     ("adr", "Decisions"),
 )
-"""Folders of docs/ in the order in which they are shown; each new page of them comes in by itself."""
+"""Folders of docs/ in the order in which they are shown; a new page of them comes in by itself."""
 
 _FIRST: Final = {
     "": ("index.md", "getting-started.md", "concepts.md"),

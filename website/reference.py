@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from agentid import errors
@@ -43,6 +44,20 @@ _WRITTEN_BY: Final = {
 }
 
 
+_ABOUT_RULES: Final = """\
+What the API server refuses beyond the bounds of single fields, in these words."""
+_ABOUT_CONDITIONS: Final = """\
+For whoever reads `status.conditions`, or writes an alert on them. Types and reasons are closed
+lists. The message of a condition says what was found, what is allowed, and what to do; it is for
+people, and its words may change."""
+_ABOUT_ERRORS: Final = """\
+For whoever calls agentid as a library, or reads what its commands print. The commands print an
+error as one message and no traceback."""
+_ABOUT_REFUSALS: Final = """\
+`VerificationError.reason`, and the word that `agentid verify` prints. What to do about each:
+[verification](verification.md)."""
+
+
 def render() -> dict[str, str]:
     """All generated pages, from file name to content."""
     pages = {
@@ -62,7 +77,7 @@ def _json(manifest: dict[str, object]) -> Json:
 def _kind(crd: Json) -> str:
     spec, (version,) = crd["spec"], crd["spec"]["versions"]
     names, schema = spec["names"], version["schema"]["openAPIV3Schema"]
-    kind = names["kind"]
+    kind, called = names["kind"], (names["plural"], names["singular"], *names["shortNames"])
     columns = version["additionalPrinterColumns"]
     shown = [each["name"] for each in columns if not each.get("priority")]
     wide = [each["name"] for each in columns if each.get("priority")]
@@ -75,21 +90,17 @@ def _kind(crd: Json) -> str:
         "|---|---|",
         f"| apiVersion | `{spec['group']}/{version['name']}` |",
         f"| scope | {spec['scope'].lower()} |",
-        f"| kubectl | `{names['plural']}`, `{names['singular']}`, "
-        f"`{'`, `'.join(names['shortNames'])}` |",
+        f"| kubectl | {', '.join(map(_code, called))} |",
         f"| columns | {', '.join(shown)}; with `-o wide` {', '.join(wide)} |",
         f"| field selectors | {', '.join(_code(each) for each in _selectors(version))} |",
     ]
     for part, meaning in (("spec", "What you write."), ("status", "What agentid tells.")):
-        lines += ["", f"## {part}", "", meaning, "", "| field | type | default | bounds | meaning |",
-                  "|---|---|---|---|---|"]  # fmt: skip
+        lines += ["", f"## {part}", "", meaning, "", "| field | is | meaning |", "|---|---|---|"]
         lines += _rows(part, schema["properties"][part])
     rules = list(_rules("", schema))
     if rules:
         lines += [
-            "", "## Rules", "",
-            "What the API server refuses beyond the bounds of single fields, in these words. The field "
-            "named is the one whose rule it is.", "", "| at | refused if it |", "|---|---|",
+            "", "## Rules", "", _ABOUT_RULES, "", "| at | refused if it |", "|---|---|",
         ]  # fmt: skip
         lines += [f"| {_code(at)} | {_cell(words)} |" for at, words in rules]
     return _page(lines)
@@ -103,13 +114,8 @@ def _rows(path: str, schema: Json) -> Iterator[str]:
     required = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         here = f"{path}.{name}"
-        cells = (
-            _code(here),
-            _type(field),
-            _default(field),
-            "; ".join(_bounds(field, required=name in required)),
-            field.get("description", ""),
-        )
+        facts = (_type(field), *_bounds(field, required=name in required), *_default(field))
+        cells = (_code(here), "; ".join(facts), field.get("description", ""))
         yield f"| {' | '.join(_cell(each) for each in cells)} |"
         inner = field
         while inner["type"] == "array":
@@ -130,12 +136,12 @@ def _type(schema: Json) -> str:
     return str(schema["type"])
 
 
-def _default(schema: Json) -> str:
+def _default(schema: Json) -> Iterator[str]:
     default = schema.get("default")
-    # An object whose members have defaults of their own, and the condition before the first look.
-    if default is None or isinstance(default, dict | list):
-        return ""
-    return _code(str(default).lower() if isinstance(default, bool) else str(default))
+    # Not of an object, whose members have their own, nor the condition before the first look.
+    if default is not None and not isinstance(default, dict | list):
+        text = str(default).lower() if isinstance(default, bool) else str(default)
+        yield f"default {_code(text)}"
 
 
 def _bounds(schema: Json, *, required: bool) -> Iterator[str]:
@@ -148,7 +154,9 @@ def _bounds(schema: Json, *, required: bool) -> Iterator[str]:
             yield f"{outside[1]} to {outside[2]}"
     if "minimum" in schema:
         most = schema.get("maximum", _LONGEST)
-        yield f"{schema['minimum']} to {most}" if most < _LONGEST else f"{schema['minimum']} or more"
+        yield (
+            f"{schema['minimum']} to {most}" if most < _LONGEST else f"{schema['minimum']} or more"
+        )
     if schema["type"] == "array":
         least = schema.get("minItems", 0)
         yield f"{least} to {schema['maxItems']}" if least else f"at most {schema['maxItems']}"
@@ -184,9 +192,7 @@ def _conditions() -> str:
     lines = [
         "# Conditions",
         "",
-        "For whoever reads `status.conditions`, or writes an alert on them. Types and reasons are "
-        "closed lists. The message of a condition says what was found, what is allowed, and what to "
-        "do; it is for people, and its words may change.",
+        _ABOUT_CONDITIONS,
         "",
         "## Types",
         "",
@@ -204,8 +210,7 @@ def _errors() -> str:
     lines = [
         "# Errors",
         "",
-        "For whoever calls agentid as a library, or reads what its commands print. The commands print "
-        "an error as one message and no traceback.",
+        _ABOUT_ERRORS,
         "",
         "## Exit codes",
         "",
@@ -223,8 +228,7 @@ def _errors() -> str:
         "",
         "## Why a verifier refuses",
         "",
-        "`VerificationError.reason`, and the word that `agentid verify` prints. What to do about each: "
-        "[verification](verification.md).",
+        _ABOUT_REFUSALS,
         "",
         "| reason | means |",
         "|---|---|",
@@ -241,13 +245,15 @@ def _meanings(module: ModuleType, kind: type[Enum]) -> Iterator[str]:
         if isinstance(each, ast.ClassDef) and each.name == kind.__name__
     )
     told: dict[str, str] = {}
-    for before, after in zip(body, body[1:], strict=False):
+    for before, after in pairwise(body):
         match before, after:
             case (
                 ast.Assign(targets=[ast.Name(id=name)]),
                 ast.Expr(value=ast.Constant(value=str(text))),
             ):
                 told[name] = " ".join(text.split())
+            case _:
+                pass  # another statement, or a member without a docstring: a KeyError below
     for member in kind:
         yield f"| `{member.value}` | {_cell(told[member.name])} |"
 

@@ -81,12 +81,14 @@ class Walk:
     def _problem(self, step: Command) -> str:
         # Variables and functions that a command sets are there for the next one, as at a terminal.
         kept = "variables"
-        script = (
-            f"set -a; [ ! -f {kept} ] || . ./{kept}\ntrap '{{ export -p; declare -f; }} >{kept}' EXIT\n"
-            f"set -euo pipefail\n{step.text}\n"
+        lines = (
+            f"set -a; [ ! -f {kept} ] || . ./{kept}",
+            f"trap '{{ export -p; declare -f; }} >{kept}' EXIT",
+            "set -euo pipefail",
+            step.text,
         )
         done = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", "\n".join(lines)],
             cwd=self.directory,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
