@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.install import operator, port_in_log, responder
+from e2e.install import install, operator, port_in_log, responder
+from e2e.providers import provider
 from tests.support.walking import Walk, make_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from e2e.providers import Cluster
 
 
 def _free_port() -> int:
@@ -25,16 +26,26 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def stage(installed: Cluster) -> Iterator[dict[str, str]]:
-    """Variables of somebody who can reach agentid, while it runs."""
-    programs = make_programs(installed.directory / "programs", installed)
-    # HTTPS begins once an issuer has a certificate for it, so its port cannot be read off the log.
-    https = _free_port()
-    serving_at = responder(installed, "docs-responder", "--https-port", str(https))
-    with operator(installed, "docs") as running, serving_at as serving:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables of somebody who can reach agentid, while it runs in a cluster of its own.
+
+    Pages leave behind what they make, as a reader would; no other test shall meet it.
+    """
+    chosen = provider(tmp_path_factory.mktemp("stage"))
+    with ExitStack() as stack:
+        stack.callback(chosen.down)
+        cluster = chosen.up()
+        install(cluster)
+        programs = make_programs(cluster.directory / "programs", cluster)
+        running = stack.enter_context(operator(cluster, "docs"))
+        # HTTPS begins once an issuer has a certificate for it, so no log tells its port now.
+        https = _free_port()
+        serving = stack.enter_context(
+            responder(cluster, "docs-responder", "--https-port", str(https))
+        )
         yield {
-            "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
-            "KUBECONFIG": str(installed.kubeconfig),
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "KUBECONFIG": str(cluster.kubeconfig),
             "RESPONDER": f"http://127.0.0.1:{port_in_log(serving.log, 'http_serving')}",
             "RESPONDER_HTTPS": f"https://127.0.0.1:{https}",
         }

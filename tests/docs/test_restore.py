@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.install import install, operator
-from e2e.providers import provider
+from e2e.providers import DevCluster
 from tests.support.api import Api
 from tests.support.manifests import agent_class, identity, issuer
 from tests.support.walking import Walk, make_programs
@@ -42,11 +43,14 @@ def _filled(cluster: Cluster) -> None:
 
 @pytest.fixture
 def clusters(tmp_path: Path) -> Iterator[tuple[Cluster, Cluster]]:
-    """A cluster, and the one that comes after it, both with agentid and without an operator."""
+    """A cluster, and the one that comes after it, both with agentid and without an operator.
+
+    Of this test's own in any case: nobody else's cluster is to be lost.
+    """
     with ExitStack() as stack:
         made = []
         for name in ("old", "new"):
-            chosen = provider(tmp_path / name)
+            chosen = DevCluster(tmp_path / name)
             stack.callback(chosen.down)
             made.append(chosen.up())
             install(made[-1])
@@ -64,7 +68,7 @@ def test_restore(clusters: tuple[Cluster, Cluster], tmp_path: Path) -> None:
     here = tmp_path / "walk"
     here.mkdir()
     variables = {
-        "PATH": f"{make_programs(tmp_path / 'programs', new)}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{make_programs(tmp_path / 'programs', new)}:{os.environ['PATH']}",
         "KUBECONFIG": str(old.kubeconfig),
     }
     with ExitStack() as running:

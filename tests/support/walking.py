@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Walk", "make_programs"]
 
 _PATIENCE: Final = 60.0
-"""Seconds for one command, and until something comes about by itself."""
+"""Seconds until something comes about by itself."""
+
+_LONGEST: Final = "120"
+"""Seconds for one command; `timeout` then ends it with exit code 124."""
 
 _PAUSE: Final = 0.2
 
@@ -88,14 +91,13 @@ class Walk:
             step.text,
         )
         done = subprocess.run(
-            ["bash", "-c", "\n".join(lines)],
+            ["timeout", _LONGEST, "bash", "-c", "\n".join(lines)],
             cwd=self.directory,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_PATIENCE,
             check=False,
         )
         if (done.returncode != 0) is not (step.mode is Mode.FAILS):
