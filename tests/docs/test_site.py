@@ -12,6 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 from properdocs.commands.build import build
 from properdocs.config import load_config
+from properdocs.exceptions import Abort
 
 from website.pages import ROOT, ordered, slug
 
@@ -99,6 +100,28 @@ def test_a_page_outside_the_sections_is_refused() -> None:
     """It would be on the site and in no list."""
     with pytest.raises(ValueError, match=r"docs/elsewhere/a\.md: its folder is no section"):
         ordered(["elsewhere/a.md"])
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        pytest.param("nowhere.md", id="page"),
+        pytest.param("index.md#nowhere", id="heading"),
+        pytest.param("../nowhere.py", id="file-of-the-checkout"),
+        pytest.param("/index.html", id="absolute"),
+    ],
+)
+def test_a_link_to_nowhere_fails_the_build(link: str, tmp_path: Path) -> None:
+    """`make docs` stops at it, as CI does."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# A page\n\n[A link]({link})\n")
+    config = load_config(
+        str(ROOT / "properdocs.yml"),
+        docs_dir=str(tmp_path / "docs"),
+        site_dir=str(tmp_path / "out"),
+    )
+    with pytest.raises(Abort, match="Aborted with 1 warnings in strict mode"):
+        build(config)
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
