@@ -157,3 +157,21 @@ def test_links_lead_somewhere_in_the_checkout(path: Path) -> None:
         assert file.exists(), link
         assert file.is_relative_to(ROOT), link
         assert not anchor or anchor in _anchors(file), link
+
+
+def test_figures_of_sizing_are_measured_ones() -> None:
+    """Each number in its tables stands on one of the pages that say how it was measured."""
+    sources = ("benchmarks.md", "operations/responder.md")
+    texts = [(_DOCS / name).read_text(encoding="utf-8") for name in sources]
+    texts += [
+        next((_DOCS / "adr").glob(f"{number}-*.md")).read_text(encoding="utf-8")
+        for number in ("0002", "0009")
+    ]
+    number = re.compile(r"(?<![\w.,-])\d+(?:[.,]\d+)*(?!\w)")
+    measured = {found for text in texts for found in number.findall(text)}
+    page = (_DOCS / "operations" / "sizing.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(rows) > 20
+    assert {row: set(number.findall(row)) - measured for row in rows} == {
+        row: set() for row in rows
+    }
