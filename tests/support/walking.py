@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Walk", "make_programs"]
 
-_PATIENCE: Final = 60.0
-"""Seconds until something comes about by itself."""
+_PATIENCE: Final = 180.0
+"""Seconds until something comes about by itself; some takes a minute where cores are shared."""
 
 _LONGEST: Final = "120"
 """Seconds for one command; `timeout` then ends it with exit code 124."""
