@@ -29,7 +29,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run screenshots crds reference docs docs-serve lock changelog clean
+	cluster-up cluster-down run screenshots crds reference docs docs-serve gitops lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,7 @@ lint: $(STAMP) ## Style, layers, generated files
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) -m agentid crds --check crds
 	$(PY) -m website.reference --check
+	$(PY) -m gitops --check
 
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
@@ -67,7 +68,7 @@ test-unit: $(STAMP) ## Without a cluster
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PYTEST) -m integration
 
-test-go: $(STAMP) ## The Go of e2e/devcluster and goverify: format, vet, tests
+test-go: $(STAMP) ## The Go of e2e/devcluster, goverify, gitopsview: format, vet, tests
 	@$(PY) -m e2e test-go
 
 test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install Debian packages
@@ -108,6 +109,9 @@ docs: $(STAMP) ## The documentation as a site, in build/site; a broken link fail
 
 docs-serve: $(STAMP) ## The same on http://127.0.0.1:8000, built anew with each change
 	$(PY) -m properdocs serve --dev-addr 127.0.0.1:8000
+
+gitops: $(STAMP) ## Generate what Argo CD reads from its scripts in gitops/argocd
+	$(PY) -m gitops
 
 lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

