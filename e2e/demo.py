@@ -81,7 +81,7 @@ def _tell(directory: Path) -> None:
 
 
 def _story(cluster: Cluster, served: str) -> None:
-    _step("An issuer, three classes, three agents")
+    _step("An issuer, the starter classes, three agents")
     samples(cluster, "issuer", "classes", "agents")
     cluster.kubectl(
         "wait", "agentidentities", "--all", "-A", "--for=condition=Ready", "--timeout=60s"

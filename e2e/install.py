@@ -60,10 +60,13 @@ def install(cluster: Cluster) -> None:
 
 
 def samples(cluster: Cluster, *names: str) -> None:
-    """Apply sample manifests, such as `issuer` and `classes`."""
+    """Apply sample manifests, such as `issuer` and `agents`; `classes` are the starter classes."""
+    manifests = _ROOT / "manifests"
     for name in names:
-        path = _ROOT / "manifests" / "samples" / f"{name}.yaml"
-        cluster.kubectl("apply", "--server-side", "-f", str(path))
+        chosen = ("-f", str(manifests / "samples" / f"{name}.yaml"))
+        if name == "classes":
+            chosen = ("-k", str(manifests / name))
+        cluster.kubectl("apply", "--server-side", *chosen)
 
 
 def _until_policies_hold(cluster: Cluster) -> None:
