@@ -280,6 +280,25 @@ class TestWhileAnOperatorRuns:
         api.until_ready(namespace, "reader", 60)
         judged("ready", reader(api, namespace), "Healthy", "Current")
 
+    def test_a_class_that_goes_leaves_its_agents_what_they_have(
+        self, api: Api, namespace: str, judged: Callable[..., None]
+    ) -> None:
+        """Pruned by mistake, it takes no certificate along; put back, all is as before."""
+        name = f"pruned-{namespace}"
+        api.create("agentclasses", agent_class(name))
+        api.create("agentidentities", identity("reader", name), namespace)
+        api.until_ready(namespace, "reader")
+        serial = api.serial(namespace, "reader")
+        api.delete("agentclasses", name)
+        api.until_reason(namespace, "reader", "Reconciling", "ClassNotFound")
+        judged("class-pruned", reader(api, namespace), "Progressing", "InProgress")
+        assert serial not in api.ledger().revoked
+        assert api.delivered(namespace, "reader-agentid") == serial
+        api.create("agentclasses", agent_class(name))
+        until("it has settled", lambda: not api.condition(namespace, "reader", "Reconciling"))
+        assert api.serial(namespace, "reader") == serial
+        judged("ready", reader(api, namespace), "Healthy", "Current")
+
     def test_an_incident_from_its_dry_run_to_its_release(
         self, api: Api, namespace: str, make_class: Callable[..., str], judged: Callable[..., None]
     ) -> None:
