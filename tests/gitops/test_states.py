@@ -277,7 +277,7 @@ class TestWhileAnOperatorRuns:
         whole["metadata"] = {key: whole["metadata"][key] for key in ("name", "namespace", "labels")}
         api.cluster.kubectl("create", "-f", "-", stdin=json.dumps(whole))
         until_reason(api, "agentissuers", name, "Available", 90)
-        api.until_ready(namespace, "reader", 60)
+        until("it has settled", lambda: not api.condition(namespace, "reader", "Reconciling"))
         judged("ready", reader(api, namespace), "Healthy", "Current")
 
     def test_a_class_that_goes_leaves_its_agents_what_they_have(
