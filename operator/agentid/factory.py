@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,6 +20,7 @@ from agentid.kube.lease import ApiLease, Leader
 from agentid.kube.stores import ConfigMaps, SecretFiles
 from agentid.ledger import Ledger, new_writer
 from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.services.auditing import Auditor
 from agentid.services.bundles import BundlePublisher
 from agentid.services.classes import ClassService
 from agentid.services.federation import Federation
@@ -27,12 +30,16 @@ from agentid.services.identities import IdentityService
 from agentid.services.incidents import IncidentService
 from agentid.services.issuance import Issuance
 from agentid.services.issuers import IssuerService
+from agentid.services.notices import Notices
 from agentid.services.objects import IdentityObjects
 from agentid.services.publication import CrlPublisher
 from agentid.services.responder_credentials import RESPONDER_SECRET, ResponderCredentials
 from agentid.services.secrets import SecretDelivery
+from agentid.services.witness import Witness
 from agentid.services.world import World
+from agentid.telemetry.audit_stream import AuditStream
 from agentid.telemetry.metrics import Metrics
+from agentid.telemetry.otel import open_tracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
     from agentid.errors import AgentIdError
     from agentid.kube.credentials import Credentials
     from agentid.ledger import Alarm
+    from agentid.telemetry.tracing import Tracer
 
 __all__ = ["Parts", "Settings", "build"]
 
@@ -53,6 +61,10 @@ _LEASE_TIMEOUT: Final = 3.0
 
 _RANDOM_OCTETS: Final = 5
 
+_AUDIT_END: Final = 1.0
+_TRACES_END: Final = 0.5
+"""Seconds at the end for what waits to be written and sent; a stop has ten for everything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -64,12 +76,14 @@ class Settings:
             credentials name.
         deliveries: The doors that this installation serves.
         connections: Requests to the API server in flight at most.
+        audit: Where audit events go: `off`, `stdout`, or the path of a file.
     """
 
     process: str
     namespace: str | None = None
     deliveries: frozenset[DeliveryMode] = frozenset({DeliveryMode.SECRET})
     connections: int = 32
+    audit: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,9 @@ class Parts:
     identities: IdentityService
     incidents: IncidentService
     leader: Leader
+    notices: Notices
+    audit: AuditStream | None
+    tracer: Tracer | None
 
 
 class _LedgerMetrics:
@@ -124,6 +141,8 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
     foreign = ForeignBundles(clock)
     writer = new_writer(settings.process, secrets.token_bytes(_RANDOM_OCTETS))
     async with (
+        _audit(settings.audit) as audit,
+        _tracer(settings.process) as tracer,
         Client(
             credentials, connections=settings.connections, on_write=metrics.count_write
         ) as client,
@@ -138,6 +157,19 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
             writer=writer,
             observer=_LedgerMetrics(metrics),
         )
+        notices = Notices(client, clock=clock, instance=settings.process)
+        auditor = None
+        if audit is not None:
+            auditor = Auditor(
+                world=world,
+                ledger=ledger.state,
+                clock=clock,
+                metrics=metrics,
+                source=writer,
+                write=audit.write,
+            )
+            ledger.subscribe(auditor.learn)
+        witness = Witness(auditor, notices)
         gatherer = Gatherer(world, ledger=ledger, client=client, deliveries=settings.deliveries)
         yield Parts(
             settings=settings,
@@ -155,6 +187,8 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 clock=clock,
                 random=secrets.token_bytes,
                 namespace=namespace,
+                witness=witness,
+                metrics=metrics,
             ),
             classes=ClassService(world=world, client=client, clock=clock, ledger=ledger.state),
             bundles=BundlePublisher(
@@ -165,7 +199,9 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 random=random.random,
                 namespace=namespace,
             ),
-            federation=Federation(world=world, foreign=foreign, clock=clock, random=random.random),
+            federation=Federation(
+                world=world, foreign=foreign, clock=clock, random=random.random, metrics=metrics
+            ),
             crls=CrlPublisher(
                 world=world,
                 client=client,
@@ -195,9 +231,15 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 objects=IdentityObjects(client, world),
                 clock=clock,
                 metrics=metrics,
+                witness=witness,
             ),
             incidents=IncidentService(
-                world=world, client=client, ledger=ledger, clock=clock, metrics=metrics
+                world=world,
+                client=client,
+                ledger=ledger,
+                clock=clock,
+                metrics=metrics,
+                witness=witness,
             ),
             leader=Leader(
                 ApiLease(lease_client, namespace=namespace, name=LEASE),
@@ -206,7 +248,33 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 random=random.random,
                 on_trouble=_lease_trouble,
             ),
+            notices=notices,
+            audit=audit,
+            tracer=tracer,
         )
+
+
+@asynccontextmanager
+async def _audit(where: str) -> AsyncIterator[AuditStream | None]:
+    if where == "off":
+        yield None
+        return
+    stream = AuditStream(None if where == "stdout" else Path(where))
+    try:
+        yield stream
+    finally:
+        if lost := stream.close(_AUDIT_END):
+            _log.error("audit_events_lost", bytes=lost)
+
+
+@asynccontextmanager
+async def _tracer(instance: str) -> AsyncIterator[Tracer | None]:
+    tracer = open_tracer(os.environ, instance=instance)
+    try:
+        yield tracer
+    finally:
+        if tracer is not None:
+            tracer.close(_TRACES_END)
 
 
 def _outage(error: AgentIdError, seconds: float) -> None:

@@ -347,7 +347,7 @@ async def test_waits_are_told(clock: ManualClock) -> None:
         clock=clock,
         random=random.Random(1).random,
         namespace_of=lambda found: found.namespace,
-        on_get=lambda lane, seconds: told.append((lane, seconds)),
+        on_get=lambda _, lane, seconds: told.append((lane, seconds)),
     )
     assert queue.oldest_wait() == timedelta(0)
     queue.add(key("a"), Lane.BACKGROUND)

@@ -62,7 +62,7 @@ class QueueMachine(RuleBasedStateMachine):
             clock=self.clock,
             random=lambda: 0.5,
             namespace_of=lambda key: key.namespace,
-            on_get=lambda lane, _: self.lanes.append(lane),
+            on_get=lambda _, lane, __: self.lanes.append(lane),
         )
         self.lanes: list[Lane] = []
         self.model: dict[ObjectKey, Waiting | Working | BackingOff] = {}

@@ -34,6 +34,15 @@ STATE = Snapshot(
     crl_seconds={"main": 900.0},
     incidents={"Executed": 2},
     loop_lag_seconds=0.25,
+    not_ready={"ExceedsClass": 2},
+    overdue=2,
+    overdue_seconds=90.0,
+    issuer_conditions={("main", "Ready"): True, ("main", "AuthoritiesCurrent"): False},
+    authorities={("main", "Issuing", "Staged"): 1},
+    bundles={"main": 3},
+    published_bundles={"main": 2},
+    federation_age_seconds={("main", "partner.example"): 60.0},
+    audit_failing=False,
 )
 
 
@@ -72,6 +81,10 @@ def used() -> Metrics:
     metrics.crls.labels("main").inc()
     metrics.crl_failures.inc()
     metrics.crl_seconds.observe(0.03)
+    metrics.authority_steps.labels("main", "Promote").inc()
+    metrics.federation_failures.labels("main", "partner.example").inc()
+    metrics.audit_events.labels("Issued").inc()
+    metrics.audit_lost.inc()
     metrics.observe_state(lambda: STATE)
     return metrics
 

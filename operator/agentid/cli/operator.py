@@ -31,6 +31,14 @@ def operator(
     probe_port: Annotated[
         int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
     ] = 8080,
+    audit: Annotated[
+        str,
+        typer.Option(
+            envvar="AGENTID_AUDIT",
+            help="Where audit events go, one line of JSON each: off, stdout, or a file. Logs go to "
+            "standard error in any case.",
+        ),
+    ] = "off",
     log_level: Annotated[
         str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -43,7 +51,7 @@ def operator(
     configure_logging(log_level)
     uvloop.run(
         run_operator(
-            Settings(process=process, namespace=namespace),
+            Settings(process=process, namespace=namespace, audit=audit),
             clock=SystemClock(),
             probe_host=probe_host,
             probe_port=probe_port,

@@ -33,9 +33,11 @@ from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES, AGENT_ISSUER
 from agentid.kube.schedule import Schedule
 from agentid.services.failure import PassError
 from agentid.services.world import Parsed
+from agentid.telemetry.tracing import follow
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from agentid.factory import Parts
     from agentid.services.issuers import Looked
@@ -80,11 +82,13 @@ class Loops:
         self._parts = parts
         self._world = parts.world
         self._clock = parts.clock
+        # Seconds that each key in work has waited, while somebody traces.
+        self._waited: dict[ObjectKey, float] = {}
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
             clock=parts.clock,
             random=random.random,
             namespace_of=lambda key: key.namespace,
-            on_get=lambda _, seconds: parts.metrics.queue_seconds.observe(seconds),
+            on_get=self._handed_out,
         )
         self.revoking = RevocationLoop(
             parts.identities, lambda key: self.queue.add(key, Lane.REVOCATION)
@@ -191,6 +195,7 @@ class Loops:
             self._parts.crls.run(),
             self.trust.run(),
             self._parts.credentials_of_responders.run(),
+            self._parts.notices.run(),
         )
         self._leading = tuple(asyncio.create_task(self._guarded(loop)) for loop in loops)
 
@@ -239,7 +244,8 @@ class Loops:
         async for key in self.queue:
             self._furthest = max(self._furthest, self._ahead())
             try:
-                again = await self._parts.identities.reconcile(key)
+                with self._followed(key):
+                    again = await self._parts.identities.reconcile(key)
             except asyncio.CancelledError:
                 self.queue.retry(key)
                 raise
@@ -267,6 +273,16 @@ class Loops:
                     self.schedule.cancel(key)
                 else:
                     self.schedule.at(key, again)
+
+    def _handed_out(self, key: ObjectKey, _: Lane, seconds: float) -> None:
+        self._parts.metrics.queue_seconds.observe(seconds)
+        if self._parts.tracer is not None:
+            self._waited[key] = seconds
+
+    def _followed(self, key: ObjectKey) -> AbstractContextManager[None]:
+        about = {"namespace": key.namespace, "name": key.name}
+        waited = self._waited.pop(key, 0.0)
+        return follow(self._parts.tracer, self._clock, waited, about)
 
     def _after_failure(self, key: ObjectKey, error: PassError) -> None:
         if error.stalled:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -70,7 +71,9 @@ async def run_operator(
     async with build(settings, clock=clock) as parts:
         run = _Run(parts, stop)
         parts.metrics.observe_state(run.snapshot)
-        async with serve_probes(probe_host, probe_port, run, parts.metrics.render) as port:
+        async with serve_probes(
+            probe_host, probe_port, run, parts.metrics.render, run.remarks
+        ) as port:
             _log.info(
                 "operator_started",
                 namespace=parts.namespace, writer=parts.ledger.writer, probes=port,
@@ -182,10 +185,18 @@ class _Run:
         """What still keeps this replica from doing its work."""
         return (self._missing,) if self._missing else ()
 
+    def remarks(self) -> Sequence[str]:
+        """What a person should look at, though work goes on."""
+        audit = self._parts.audit
+        if audit is None or not audit.failure:
+            return ()
+        return (f"the audit stream cannot be written: {audit.failure}",)
+
     def snapshot(self) -> Snapshot:
         """The state for the gauges."""
         parts, loops = self._parts, self._loops
         now, stats = self._clock.now(), parts.ledger.stats()
+        overdue = parts.world.identities.overdue(now)
         live: dict[str, int] = {}
         expiry: dict[str, float] = {}
         for entry in parts.ledger.state.entries():
@@ -222,6 +233,24 @@ class _Run:
             ledger_alarms=len(parts.ledger.alarms),
             incidents=parts.world.incidents.by_phase(),
             loop_lag_seconds=self._watch.lag,
+            not_ready=parts.world.identities.unready(),
+            overdue=len(overdue),
+            overdue_seconds=max(overdue, default=0.0),
+            issuer_conditions=parts.issuers.conditions(),
+            authorities=Counter(
+                (name, info.role.value, info.state)
+                for name, state in parts.world.issuer_states.items()
+                if state.issuer is not None
+                for info in state.issuer.authorities()
+            ),
+            bundles={
+                name: state.authorities.records.sequence
+                for name, state in parts.world.issuer_states.items()
+                if state.authorities is not None
+            },
+            published_bundles=parts.world.published_bundles,
+            federation_age_seconds=parts.federation.ages(),
+            audit_failing=parts.audit is not None and bool(parts.audit.failure),
         )
 
 

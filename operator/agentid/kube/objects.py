@@ -17,6 +17,7 @@ __all__ = [
     "WatchEvent",
     "metadata_of",
     "resource_version_of",
+    "spec_manager_of",
     "uid_of",
 ]
 
@@ -107,3 +108,19 @@ def resource_version_of(body: Mapping[str, object]) -> str:
 def uid_of(body: Mapping[str, object]) -> str:
     """Return `metadata.uid`; empty when there is none."""
     return str(metadata_of(body).get("uid") or "")
+
+
+def spec_manager_of(body: Mapping[str, object]) -> str | None:
+    """Return the field manager that wrote the spec last, None where managedFields do not tell.
+
+    It is the name that a client gave itself; nobody verifies it.
+    """
+    written: list[tuple[str, str]] = []
+    entries = metadata_of(body).get("managedFields")
+    for each in entries if isinstance(entries, list) else ():
+        match each:
+            case {"manager": str(manager), "fieldsV1": {"f:spec": _}, **rest} if not rest.get(
+                "subresource"
+            ):
+                written.append((str(rest.get("time") or ""), manager))
+    return max(written)[1] if written else None

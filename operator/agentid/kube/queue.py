@@ -86,7 +86,7 @@ class WorkQueue(Generic[K]):
         random: Callable[[], float],
         namespace_of: Callable[[K], str],
         backoff: Backoff | None = None,
-        on_get: Callable[[Lane, float], None] | None = None,
+        on_get: Callable[[K, Lane, float], None] | None = None,
     ) -> None:
         """Make an empty queue.
 
@@ -95,7 +95,7 @@ class WorkQueue(Generic[K]):
             random: A number in [0, 1) at each call, such as `random.random`.
             namespace_of: Whose turn a key takes.
             backoff: How long a key that failed is left alone.
-            on_get: Told lane and seconds waited whenever a key is handed out.
+            on_get: Told key, lane and seconds waited whenever a key is handed out.
         """
         self._clock = clock
         self._random = random
@@ -319,7 +319,7 @@ class WorkQueue(Generic[K]):
         self._working[key] = _Work(lane)
         self._handed_out_at = self._clock.monotonic()
         if self._on_get is not None:
-            self._on_get(lane, self._clock.monotonic() - since)
+            self._on_get(key, lane, self._clock.monotonic() - since)
         return key
 
     def _next_lane(self) -> Lane:

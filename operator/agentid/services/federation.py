@@ -26,6 +26,7 @@ from agentid.pki.pem import MAX_CHAIN_PEM_BYTES
 from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 from agentid.services.bundle_endpoint import Endpoint, fetch_bundle
 from agentid.services.foreign import ForeignBundle
+from agentid.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -95,6 +96,7 @@ class Federation:
         clock: Clock,
         random: Callable[[], float],
         fetch: Callable[[Endpoint], Awaitable[bytes]] = fetch_bundle,
+        metrics: Metrics | None = None,
     ) -> None:
         """Take the parts.
 
@@ -104,16 +106,28 @@ class Federation:
             clock: For waits, and for when a bundle was seen first.
             random: A number in [0, 1) at each call.
             fetch: Asks an endpoint.
+            metrics: Counts failures.
         """
         self._world = world
         self._foreign = foreign
         self._clock = clock
         self._random = random
         self._fetch = fetch
+        self._metrics = metrics or Metrics()
+        # When each was fetched last, by the monotonic clock; what never was, since it is followed.
+        self._fetched: dict[_Relation, float] = {}
         self._slots = asyncio.Semaphore(_TOGETHER)
         # What came of the last look at each; None if it was in order.
         self._problems: dict[_Relation, str | None] = {}
         self._changed: Callable[[str], None] = lambda _: None
+
+    def ages(self) -> dict[tuple[str, str], float]:
+        """Seconds since each was last fetched, by issuer and trust domain; leaders alone know."""
+        now = self._clock.monotonic()
+        return {
+            (relation.issuer, relation.trust_domain): now - since
+            for relation, since in self._fetched.items()
+        }
 
     def poke(self) -> None:
         """Issuers may have changed: look now."""
@@ -128,6 +142,7 @@ class Federation:
         """
         self._changed = changed
         self._problems.clear()
+        self._fetched.clear()
         self._world.federation.clear()
         following: dict[_Relation, tuple[_Terms, asyncio.Task[None]]] = {}
         async with asyncio.TaskGroup() as group:
@@ -139,6 +154,7 @@ class Federation:
                         task.cancel()
                         del following[relation]
                         self._problems.pop(relation, None)
+                        self._fetched.pop(relation, None)
                 for relation, terms in wanted.items():
                     if relation not in following:
                         task = group.create_task(self._follow(relation, terms))
@@ -169,6 +185,7 @@ class Federation:
 
     async def _follow(self, relation: _Relation, terms: _Terms) -> None:
         failures, waits = 0, Backoff(base=_AT_LEAST, ceiling=_DEFAULT_HINT)
+        self._fetched[relation] = self._clock.monotonic()
         while True:
             try:
                 async with self._slots:
@@ -187,6 +204,7 @@ class Federation:
                 wait = waits.seconds(failures, self._random(), _DEFAULT_HINT)
             else:
                 failures = 0
+                self._fetched[relation] = self._clock.monotonic()
                 self._note(relation, None)
                 wait = hint.total_seconds() * (1 - self._random() / 10)
             await self._clock.sleep(wait)
@@ -252,6 +270,9 @@ class Federation:
     # Telling
 
     def _note(self, relation: _Relation, problem: str | None) -> None:
+        if problem is not None:
+            labels = relation.issuer, relation.trust_domain
+            self._metrics.federation_failures.labels(*labels).inc()
         before = self._problems.get(relation, "")
         self._problems[relation] = problem
         if problem is not None and problem != before:

@@ -16,6 +16,7 @@ from agentid.policy.grant import Grant
 from agentid.policy.judge import judge
 from agentid.policy.plan import Blocked, Held, Observed
 from agentid.policy.rotation import NO_DEMANDS
+from agentid.telemetry.tracing import step
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -83,7 +84,8 @@ class Gatherer:
         agent_class = self._class_of(identity)
         if metadata.deletion_timestamp is not None or identity.spec.suspend or hold is not None:
             return Observed(metadata, identity, status, held, agent_class, hold=hold)
-        verdict_of = self._judge(identity, agent_class, now)
+        with step("judge"):
+            verdict_of = self._judge(identity, agent_class, now)
         demands = self._demands(agent_class)
         return Observed(metadata, identity, status, held, agent_class, verdict_of, demands=demands)
 

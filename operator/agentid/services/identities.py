@@ -35,9 +35,11 @@ from agentid.services.failure import PassError
 from agentid.services.gathering import held_of
 from agentid.services.issuance import make_key
 from agentid.services.secrets import Credential
+from agentid.services.witness import Witness
+from agentid.telemetry import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from agentid.api.agentidentity import AgentIdentityStatus
@@ -74,7 +76,7 @@ _BREATH: Final = 50
 class IdentityService:
     """One pass at a time for each identity; `WorkQueue` sees to that."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         *,
         world: World,
@@ -85,6 +87,7 @@ class IdentityService:
         objects: IdentityObjects,
         clock: Clock,
         metrics: Metrics,
+        witness: Witness | None = None,
     ) -> None:
         """Take the parts; each is made and closed by the composition root."""
         self._world = world
@@ -95,6 +98,7 @@ class IdentityService:
         self._objects = objects
         self._clock = clock
         self._metrics = metrics
+        self._witness = witness or Witness()
         # Certificates that are on record, or may be, and are not known to be delivered. A try that
         # failed on the way to the Secret or the status goes on with the same certificate.
         self._undelivered: dict[ObjectKey, Credential] = {}
@@ -112,7 +116,8 @@ class IdentityService:
             AgentIdError: Nothing could be done, not even that.
         """
         now = self._clock.now()
-        seen = await self._gatherer.gather(key, now)
+        with tracing.step("gather"):
+            seen = await self._gatherer.gather(key, now)
         todo = plan(seen, now)
         if todo.issue is None:
             self._undelivered.pop(key, None)
@@ -141,19 +146,25 @@ class IdentityService:
         """
         now = self._clock.now()
         due: list[tuple[Held, RevocationReason]] = []
+        whose: dict[SerialNumber, Observed] = {}
         for number, key in enumerate(keys, 1):
-            due += plan(await self._gatherer.gather(key, now), now).revoke
+            seen = await self._gatherer.gather(key, now)
+            revoke = plan(seen, now).revoke
+            due += revoke
+            whose.update((held.serial, seen) for held, _ in revoke)
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
-        await self._revoke(tuple(due), now)
+        await self._revoke(tuple(due), whose, now)
 
     # Apply
 
     async def _apply(self, key: ObjectKey, seen: Observed, todo: Plan, now: datetime) -> bool:
         """Carry out a plan; True if a certificate was issued."""
-        await self._revoke(todo.revoke, now)
+        whose = {held.serial: seen for held, _ in todo.revoke}
+        await self._revoke(todo.revoke, whose, now)
         metadata = seen.metadata
         if metadata is None:
+            self._witness.identity_gone(key)
             return False
         if todo.issue is not None and isinstance(seen.verdict, Granted):
             if todo.add_finalizer:
@@ -170,6 +181,7 @@ class IdentityService:
             return False
         status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
         if _differs(status, seen.status):
+            self._witness.identity_told(key, seen, status)
             await self._objects.write_status(metadata, status)
             _log.info(
                 "identity_judged",
@@ -181,7 +193,10 @@ class IdentityService:
         return False
 
     async def _revoke(
-        self, revoke: tuple[tuple[Held, RevocationReason], ...], now: datetime
+        self,
+        revoke: tuple[tuple[Held, RevocationReason], ...],
+        whose: Mapping[SerialNumber, Observed],
+        now: datetime,
     ) -> None:
         while (under_way := self._commit_of(revoke)) is not None:
             await under_way.wait()
@@ -195,8 +210,11 @@ class IdentityService:
             return
         commit = asyncio.Event()
         self._commits.update((record.serial, commit) for record in records)
+        for record in records:
+            self._witness.will_revoke((record.serial,), whose.get(record.serial))
         try:
-            await self._ledger.append(*records)
+            with tracing.step("ledger revocation"):
+                await self._ledger.append(*records)
         except UnavailableError as error:
             raise PassError(
                 Reason.LEDGER_UNAVAILABLE, str(error), retry_after=error.retry_after
@@ -226,7 +244,7 @@ class IdentityService:
         began = self._clock.monotonic()
         credential = self._left_over(key, seen, grant)
         if credential is None:
-            credential = await self._make(key, seen, metadata, grant, todo.replaces)
+            credential = await self._make(key, seen, metadata, grant, todo.replaces, cause)
         delivered = seen.status.delivery or DeliveryStatus()
         if todo.withdraw is not None:
             await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
@@ -235,15 +253,26 @@ class IdentityService:
             message = f"delivery {grant.delivery} was granted, and only Secrets are served here"
             raise InternalError(message)
         known = delivered.secret_uid if delivered.secret_name == name else None
-        uid = await self._delivery.deliver(metadata, name, credential, known)
+        with tracing.step("secret write"):
+            uid = await self._delivery.deliver(metadata, name, credential, known)
         delivered = DeliveryStatus(secret_name=name, secret_uid=uid)
         now = self._clock.now()
         status = after_issuing(seen, grant, _certificate(credential), delivered, now)
-        await self._objects.write_status(metadata, status)
+        with tracing.step("status write"):
+            await self._objects.write_status(metadata, status)
         del self._undelivered[key]
         leaf = credential.leaf
         self._metrics.issuances.labels(grant.delivery.value, grant.issuer_name, cause.value).inc()
         self._metrics.issue_seconds.observe(self._clock.monotonic() - began)
+        tracing.issued()
+        tracing.note(
+            spiffe_id=str(leaf.spiffe_id),
+            serial=str(leaf.serial),
+            class_name=grant.class_name,
+            issuer=grant.issuer_name,
+            tier=grant.tier.value,
+            cause=cause.value,
+        )
         _log.info(
             "svid_issued",
             namespace=metadata.namespace,
@@ -263,15 +292,17 @@ class IdentityService:
         metadata: ObjectMeta,
         grant: Grant,
         replaces: SerialNumber | None,
+        cause: Cause,
     ) -> Credential:
         state = self._world.issuer_states.get(grant.issuer_name)
         if state is None or state.issuer is None:
             message = f"AgentIssuer {grant.issuer_name} cannot sign any more"
             raise PassError(Reason.ISSUER_NOT_READY, message)
-        private_key, key_pem = await make_key(grant.key_algorithm)
-        made = await self._issuance.sign(
-            metadata, grant, state.issuer, private_key.public_key(), replaces=replaces
-        )
+        with tracing.step("sign"):
+            private_key, key_pem = await make_key(grant.key_algorithm)
+            made = await self._issuance.sign(
+                metadata, grant, state.issuer, private_key.public_key(), replaces=replaces
+            )
         credential = Credential(
             leaf=made.leaf,
             key_pem=key_pem,
@@ -282,7 +313,9 @@ class IdentityService:
         )
         # Before the ledger is asked: it may say no and have it recorded all the same.
         self._undelivered[key] = credential
-        await self._issuance.record(made)
+        self._witness.will_issue(made.record, cause, seen)
+        with tracing.step("ledger commit"):
+            await self._issuance.record(made)
         return credential
 
     def _left_over(self, key: ObjectKey, seen: Observed, grant: Grant) -> Credential | None:
@@ -316,6 +349,7 @@ class IdentityService:
             "pass_failed", namespace=key.namespace, name=key.name,
             reason=error.reason.value, error=str(error),
         )  # fmt: skip
+        tracing.failed(f"{error.reason.value}: {error}")
         if seen.metadata is None:
             return
         status = after_failure(
@@ -323,6 +357,7 @@ class IdentityService:
         )
         if not _differs(status, seen.status):
             return
+        self._witness.identity_told(key, seen, status)
         try:
             await self._objects.write_status(seen.metadata, status)
         except AgentIdError as failed:

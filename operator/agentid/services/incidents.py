@@ -37,6 +37,8 @@ from agentid.kube.objects import ObjectKey
 from agentid.kube.resources import AGENT_REVOCATIONS
 from agentid.policy import incident_report as report
 from agentid.services.incident_hits import Lookout
+from agentid.services.witness import Witness
+from agentid.telemetry.audit import Counts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,6 +95,7 @@ class IncidentService:
         ledger: Ledger,
         clock: Clock,
         metrics: Metrics,
+        witness: Witness | None = None,
     ) -> None:
         """Take the parts."""
         self._world = world
@@ -101,6 +104,7 @@ class IncidentService:
         self._lookout = Lookout(client=client, ledger=ledger)
         self._clock = clock
         self._metrics = metrics
+        self._witness = witness or Witness()
         # When this process first looked, by the monotonic clock: the wall clock may be set back.
         self._began: dict[str, float] = {}
 
@@ -183,6 +187,7 @@ class IncidentService:
                 return Outcome()
             resource = stored
             if began is None:
+                self._witness.incident_started(resource, _counts(hits.found))
                 _log.warning(
                     "incident_started", incident=resource.metadata.name,
                     uid=resource.metadata.uid, reason=resource.spec.reason.value,
@@ -202,6 +207,7 @@ class IncidentService:
             part = hits.left[start : start + CHUNK]
             at = self._clock.now()
             records = [entry.revocation(reason, at=at, actor=resource.actor) for entry in part]
+            self._witness.will_revoke(each.serial for each in records)
             try:
                 await self._ledger.append(*records)
             except UnavailableError as error:
@@ -222,7 +228,9 @@ class IncidentService:
         if settled > timedelta(0):
             await self._write(resource, report.under_way(resource, found, None, None, now))
             return Outcome(settled, concerned)
-        await self._write(resource, report.when_executed(resource, found, now))
+        status = report.when_executed(resource, found, now)
+        await self._write(resource, status)
+        self._witness.incident_executed(resource, _counts(found), status.conditions[0].message)
         self._began.pop(resource.metadata.uid, None)
         _log.warning(
             "incident_executed", incident=resource.metadata.name, uid=resource.metadata.uid,
@@ -235,6 +243,7 @@ class IncidentService:
         if not released or resource.status.phase is Phase.RELEASED:
             return Outcome()
         await self._write(resource, report.after_release(resource, now))
+        self._witness.incident_released(resource)
         _log.warning("incident_released", incident=resource.metadata.name)
         return Outcome(concerned=self.concerned(resource.metadata.name))
 
@@ -313,6 +322,10 @@ class IncidentService:
             self._world.incidents.drop(name)
             return
         self._world.incidents.put(body)
+
+
+def _counts(found: report.Found) -> Counts:
+    return Counts(found.matched, found.revoked, len(found.identities))
 
 
 def _told(resource: AgentRevocation) -> bool:

@@ -44,11 +44,13 @@ from agentid.issuers import (
 )
 from agentid.kube.resources import AGENT_ISSUERS
 from agentid.kube.stores import SecretFiles
-from agentid.policy.authorities import Stage
+from agentid.policy.authorities import DropRoot, Stage
 from agentid.policy.rotation import Given, Wish, demands, due_time, next_step, waits_for
 from agentid.services.statuses import reconciling, stalled, write_status
 from agentid.services.usage import facts_of
+from agentid.services.witness import Witness
 from agentid.services.world import IssuerState
+from agentid.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from agentid.issuers import AuthoritySet, Kept
     from agentid.kube.client import Client
     from agentid.ledger import LedgerState
+    from agentid.policy.authorities import Authorities, Step
     from agentid.policy.rotation import Facts
     from agentid.services.world import Parsed, World
 
@@ -121,6 +124,8 @@ class IssuerService:
         clock: Clock,
         random: Callable[[int], bytes],
         namespace: str,
+        witness: Witness | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Take the parts.
 
@@ -131,6 +136,8 @@ class IssuerService:
             clock: For validity and transition times.
             random: Gives unpredictable octets.
             namespace: The operator's own, where authorities are kept.
+            witness: Told of steps and of what the status says.
+            metrics: Counts steps.
         """
         self._world = world
         self._client = client
@@ -138,8 +145,18 @@ class IssuerService:
         self._clock = clock
         self._random = random
         self._namespace = namespace
+        self._witness = witness or Witness()
+        self._metrics = metrics or Metrics()
         # What was written last: the watch tells it later.
         self._told: dict[str, tuple[str, AgentIssuerStatus]] = {}
+
+    def conditions(self) -> dict[tuple[str, str], bool]:
+        """By issuer and type: whether each condition that was told last is True, for a gauge."""
+        return {
+            (name, each.type): each.status is ConditionStatus.TRUE
+            for name, (_, status) in self._told.items()
+            for each in status.conditions
+        }
 
     async def reconcile(self, name: str) -> Looked:
         """Make an issuer able to sign, go on with a rotation, and write its status.
@@ -221,6 +238,9 @@ class IssuerService:
                 )
                 if await store.replace(made.files, kept.version):
                     _log.info("authority_step", issuer=name, step=type(step).__name__, of=str(step))
+                    self._metrics.authority_steps.labels(name, type(step).__name__).inc()
+                    distrusted = _is_about(step, kept.authorities.records, wish.distrust)
+                    self._witness.authority_step(issuer, step, distrusted=distrusted)
             kept = await self._again(store, settings)
         message = f"the authorities of {name} do not come to rest; agentid tries again"
         raise UnavailableError(message)
@@ -291,7 +311,15 @@ class IssuerService:
         )
         if status != old:
             await write_status(self._client, AGENT_ISSUERS, metadata, status.to_api())
+            self._witness.issuer_told(metadata, old, status)
         self._told[metadata.name] = (metadata.uid, status)
+
+
+def _is_about(step: Step, have: Authorities, distrust: frozenset[str]) -> bool:
+    """Whether a step is about a root that is distrusted."""
+    return isinstance(step, DropRoot) and any(
+        root.id == step.id and root.fingerprint in distrust for root in have.roots
+    )
 
 
 def _in_motion(found: _Found) -> bool:

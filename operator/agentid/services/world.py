@@ -7,20 +7,31 @@ are looked at in every pass, so they are kept parsed.
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import orjson
 
 from agentid.api.agentrevocation import AgentRevocation, Phase
+from agentid.api.conditions import Reason
+from agentid.api.fields import parse_time
 from agentid.constants import LABEL_TRUST_BUNDLE
-from agentid.errors import SpecError
-from agentid.kube.objects import ObjectKey, metadata_of, resource_version_of, uid_of
+from agentid.errors import InputError, SpecError
+from agentid.kube.objects import (
+    ObjectKey,
+    metadata_of,
+    resource_version_of,
+    spec_manager_of,
+    uid_of,
+)
 from agentid.policy.incident import Bearer, Incident
 from agentid.policy.rotation import NO_DEMANDS, Demands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
     from agentid.api.agentissuer import AgentIssuer, FederationStatus
@@ -39,6 +50,9 @@ class _Seen:
     version: int
     class_name: str
     body: bytes
+    manager: str | None
+    unready: str
+    renewal: float | None
 
 
 class Identities:
@@ -71,7 +85,16 @@ class Identities:
         name = spec.get("className") if isinstance(spec, dict) else None
         metadata = {k: v for k, v in metadata_of(body).items() if k != "managedFields"}
         slim = {"metadata": metadata, "spec": spec, "status": body.get("status")}
-        self._seen[key] = _Seen(uid, version, str(name or ""), orjson.dumps(slim))
+        unready, renewal = _standing(body.get("status"))
+        self._seen[key] = _Seen(
+            uid,
+            version,
+            str(name or ""),
+            orjson.dumps(slim),
+            spec_manager_of(body),
+            unready,
+            renewal,
+        )
         return True
 
     def drop(self, key: ObjectKey) -> None:
@@ -86,6 +109,24 @@ class Identities:
         body: JsonObject = orjson.loads(seen.body)
         return body
 
+    def manager_of(self, key: ObjectKey) -> str | None:
+        """Who wrote the spec last, by its own account; None where nobody knows."""
+        seen = self._seen.get(key)
+        return None if seen is None else seen.manager
+
+    def unready(self) -> Counter[str]:
+        """How many are not Ready, by the reason that they give, for a gauge."""
+        return Counter(seen.unready for seen in self._seen.values() if seen.unready)
+
+    def overdue(self, now: datetime) -> list[float]:
+        """For each certificate in use whose renewal time has passed: seconds since then."""
+        moment = now.timestamp()
+        return [
+            moment - seen.renewal
+            for seen in self._seen.values()
+            if seen.renewal is not None and seen.renewal < moment
+        ]
+
     def __iter__(self) -> Iterator[ObjectKey]:
         """Yield all keys there are at this moment."""
         return iter(tuple(self._seen))
@@ -93,6 +134,31 @@ class Identities:
     def of_classes(self, names: frozenset[str]) -> Iterator[ObjectKey]:
         """Yield the keys of identities that name one of these classes at this moment."""
         return (key for key, seen in tuple(self._seen.items()) if seen.class_name in names)
+
+
+def _standing(status: object) -> tuple[str, float | None]:
+    """Why an identity is not Ready, empty if it is; and when its certificate is to be renewed."""
+    if not isinstance(status, dict):
+        return Reason.PENDING, None
+    unready, renewal = "", None
+    conditions = status.get("conditions")
+    for each in conditions if isinstance(conditions, list) else ():
+        match each:
+            case {"type": "Ready", "status": "False" | "Unknown", "reason": str(reason)}:
+                # A reason of a later release must not make a label of its own.
+                unready = reason if reason in _REASONS else "Other"
+            case _:
+                pass
+    match status.get("certificate"):
+        case {"renewalTime": str(text)}:
+            with suppress(InputError):
+                renewal = parse_time(text).timestamp()
+        case _:
+            pass
+    return unready, renewal
+
+
+_REASONS: Final = frozenset(each.value for each in Reason)
 
 
 def _number(version: str) -> int:

@@ -7,7 +7,7 @@ the moment of a scrape, so that they can neither drift nor cost anything between
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["Metrics", "Snapshot", "SnapshotSource"]
+
+Key = TypeVar("Key", bound=tuple[str, ...])
 
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets in seconds: the figure to hold is 100 ms from create to Ready on an idle cluster."""
@@ -41,6 +43,15 @@ class Snapshot:
         ledger_alarms: Faults found in the ledger's chains that still stand.
         incidents: AgentRevocations by phase.
         loop_lag_seconds: How late the event loop was at its last check.
+        not_ready: Identities that are not Ready, by the reason that they give.
+        overdue: Certificates in use whose renewal time has passed.
+        overdue_seconds: How long ago the first of these renewal times was.
+        issuer_conditions: Whether a condition of an issuer is True, by (issuer, type).
+        authorities: Number of authorities by (issuer, role, state).
+        bundles: Sequence of the trust bundle of an issuer's authorities.
+        published_bundles: Sequence of the one that responders serve, by issuer.
+        federation_age_seconds: Since the last fetch that succeeded, by (issuer, trust domain).
+        audit_failing: Whether the last write of the audit stream failed.
     """
 
     leader: bool
@@ -57,6 +68,15 @@ class Snapshot:
     ledger_alarms: int
     incidents: Mapping[str, int]
     loop_lag_seconds: float
+    not_ready: Mapping[str, int]
+    overdue: int
+    overdue_seconds: float
+    issuer_conditions: Mapping[tuple[str, str], bool]
+    authorities: Mapping[tuple[str, str, str], int]
+    bundles: Mapping[str, int]
+    published_bundles: Mapping[str, int]
+    federation_age_seconds: Mapping[tuple[str, str], float]
+    audit_failing: bool
 
 
 class SnapshotSource(Protocol):
@@ -79,6 +99,17 @@ class _StateCollector(Collector):
             ("agentid_renewals_due", "Renewals that are due and still wait", now.renewals_due),
             ("agentid_ledger_alarms", "Faults in the ledger's chains", now.ledger_alarms),
             ("agentid_event_loop_lag_seconds", "Lateness of the event loop", now.loop_lag_seconds),
+            ("agentid_renewals_overdue", "Certificates past their renewal time", now.overdue),
+            (
+                "agentid_renewal_overdue_seconds",
+                "Since the first of these renewal times",
+                now.overdue_seconds,
+            ),
+            (
+                "agentid_audit_failing",
+                "1 while the audit stream cannot be written, else 0",
+                float(now.audit_failing),
+            ),
         ):
             yield GaugeMetricFamily(name, text, value=value)
         yield _family("agentid_queue_depth", "Waiting keys", "lane", now.queue_depth)
@@ -94,28 +125,56 @@ class _StateCollector(Collector):
         )
         for what, number in now.ledger.items():
             yield GaugeMetricFamily(f"agentid_ledger_{what}", f"The ledger's {what}", value=number)
-        authorities = GaugeMetricFamily(
-            "agentid_authority_expiry_seconds",
-            "Seconds until an authority expires",
-            labels=["issuer", "role", "authority"],
-        )
-        for labels, seconds in now.authority_expiry_seconds.items():
-            authorities.add_metric(labels, seconds)
-        yield authorities
-        keys = GaugeMetricFamily(
-            "agentid_live_keys",
-            "Certificates in use by class and key algorithm",
-            labels=["class", "algorithm"],
-        )
-        for kind, count in now.keys_in_use.items():
-            keys.add_metric(kind, count)
-        yield keys
         yield _family(
             "agentid_crl_next_update_seconds",
             "Seconds until the first CRL of an issuer runs out",
             "issuer",
             now.crl_seconds,
         )
+        yield _family("agentid_identities_not_ready", "Not Ready", "reason", now.not_ready)
+        yield _family("agentid_bundle_sequence", "Of the authorities", "issuer", now.bundles)
+        yield _family(
+            "agentid_bundle_published_sequence", "As served", "issuer", now.published_bundles
+        )
+        yield _families(
+            "agentid_authority_expiry_seconds",
+            "Seconds until an authority expires",
+            ("issuer", "role", "authority"),
+            now.authority_expiry_seconds,
+        )
+        yield _families(
+            "agentid_live_keys",
+            "Certificates in use by class and key algorithm",
+            ("class", "algorithm"),
+            now.keys_in_use,
+        )
+        yield _families(
+            "agentid_authorities",
+            "Authorities by how far they are in their life",
+            ("issuer", "role", "state"),
+            now.authorities,
+        )
+        yield _families(
+            "agentid_issuer_condition",
+            "1 while a condition of an AgentIssuer is True, else 0",
+            ("issuer", "condition"),
+            now.issuer_conditions,
+        )
+        yield _families(
+            "agentid_federation_age_seconds",
+            "Since a foreign bundle was last fetched",
+            ("issuer", "trust_domain"),
+            now.federation_age_seconds,
+        )
+
+
+def _families(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[Key, float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
 
 
 def _family(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
@@ -196,6 +255,30 @@ class Metrics:
             "agentid_crl_publish_seconds",
             "From the beginning of the signature of a CRL until it was stored",
             buckets=_FAST,
+            registry=self.registry,
+        )
+
+        self.authority_steps = Counter(
+            "agentid_authority_steps",
+            "Steps of rotations that were stored",
+            ["issuer", "step"],
+            registry=self.registry,
+        )
+        self.federation_failures = Counter(
+            "agentid_federation_failures",
+            "Fetches of foreign bundles that failed",
+            ["issuer", "trust_domain"],
+            registry=self.registry,
+        )
+        self.audit_events = Counter(
+            "agentid_audit_events",
+            "Decisions that were told to the audit stream",
+            ["decision"],
+            registry=self.registry,
+        )
+        self.audit_lost = Counter(
+            "agentid_audit_lost",
+            "Audit events that were lost, since the stream had no room",
             registry=self.registry,
         )
 

@@ -1,0 +1,344 @@
+"""Makes audit events of decisions, each once.
+
+What is issued and revoked is told when the ledger says that it is durable, never before: a decision
+is announced to the auditor (`will_issue`, `will_revoke`), and the ledger's own word makes it an
+event, however late it comes. What changes nothing on the ledger is told when the status that says
+so is about to be written, so a refusal that stands is told once and not at every look.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from agentid.api.agentclass import AgentClass
+from agentid.api.agentidentity import AgentIdentity
+from agentid.api.agentissuer import AgentIssuer
+from agentid.api.agentrevocation import AgentRevocation
+from agentid.errors import InputError
+from agentid.kube.objects import ObjectKey, metadata_of, spec_manager_of
+from agentid.ledger import Issued, Revoked
+from agentid.policy.grant import Grant
+from agentid.policy.judge import Refused
+from agentid.telemetry.audit import (
+    SCHEMA,
+    Actor,
+    AuditEvent,
+    Certificate,
+    Counts,
+    Decision,
+    ObjectRef,
+    encode,
+    hash_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from agentid.api.model import ObjectMeta
+    from agentid.clock import Clock
+    from agentid.identity import SerialNumber
+    from agentid.ledger import Durable, LedgerState
+    from agentid.policy.plan import Cause, Observed
+    from agentid.services.world import World
+    from agentid.telemetry.metrics import Metrics
+
+__all__ = ["Auditor"]
+
+CONTROLLER: Final = "agentid-controller"
+"""Who decides what a change of a resource makes necessary, as it stands on the ledger."""
+
+_EXPECTED: Final = 65_536
+"""Announced certificates that are remembered; the ledger has an answer within ten seconds, and no
+operator announces as many in that time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """What the ledger's record of a certificate will not say."""
+
+    decision: Decision
+    reason: str
+    object: ObjectRef
+    field_manager: str | None = None
+    inputs: tuple[ObjectRef, ...] = ()
+
+
+class Auditor:
+    """One for each process; to be subscribed to the ledger."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        ledger: LedgerState,
+        clock: Clock,
+        metrics: Metrics,
+        source: str,
+        write: Callable[[bytes], bool],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            world: For the versions of what was judged by.
+            ledger: For whose certificate is revoked.
+            clock: For the time of events.
+            metrics: Counts events, and those that were lost.
+            source: This run of the process, for the ids of events.
+            write: Takes a line; False if it is lost.
+        """
+        self._world = world
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._source = source
+        self._write = write
+        self._number = 0
+        self._announced: OrderedDict[tuple[type, int], _Announced] = OrderedDict()
+        # How each identity that is given nothing was told of last.
+        self._told: dict[ObjectKey, tuple[object, ...]] = {}
+
+    # What goes through the ledger
+
+    def will_issue(self, record: Issued, cause: Cause, seen: Observed) -> None:
+        """A certificate is about to be recorded."""
+        decision = Decision.ISSUED if record.replaces is None else Decision.RENEWED
+        key = ObjectKey(record.namespace, record.name)
+        self._announce(
+            Issued,
+            record.serial,
+            _Announced(
+                decision,
+                cause.value,
+                self._identity(key, seen),
+                self._world.identities.manager_of(key),
+                self._judged_by(seen),
+            ),
+        )
+
+    def will_revoke(self, serials: Iterable[SerialNumber], seen: Observed | None = None) -> None:
+        """Certificates are about to be revoked.
+
+        Args:
+            serials: Which.
+            seen: The identity that a change of makes it necessary; None for an incident, which the
+                records name.
+        """
+        for serial in serials:
+            entry = self._ledger.by_serial(serial)
+            if entry is None:
+                continue  # nobody revokes what is on no record
+            issued = entry.issued
+            key = ObjectKey(issued.namespace, issued.name)
+            whose = ObjectRef(AgentIdentity.KIND, issued.name, issued.namespace, issued.uid)
+            told = _Announced(Decision.REVOKED, "", whose)
+            if seen is not None and seen.metadata and seen.metadata.uid == issued.uid:
+                told = replace(
+                    told,
+                    object=self._identity(key, seen),
+                    field_manager=self._world.identities.manager_of(key),
+                    inputs=self._judged_by(seen),
+                )
+            self._announce(Revoked, serial, told)
+
+    def learn(self, durable: Durable) -> None:
+        """Something became durable; the ledger's listener."""
+        if not self._announced:
+            return
+        for record in durable.records:
+            told = self._announced.pop((type(record), record.serial.value), None)
+            if told is None:
+                continue
+            if isinstance(record, Issued):
+                self._issued(record, told)
+            else:
+                self._revoked(record, told)
+
+    def _announce(self, kind: type, serial: SerialNumber, told: _Announced) -> None:
+        self._announced[kind, serial.value] = told
+        if len(self._announced) > _EXPECTED:
+            self._announced.popitem(last=False)
+
+    def _issued(self, record: Issued, told: _Announced) -> None:
+        self.given_again(ObjectKey(record.namespace, record.name))
+        made = self._draft(told.decision, told.reason, CONTROLLER, told)
+        self._emit(_of_certificate(made, record))
+
+    def _revoked(self, record: Revoked, told: _Announced) -> None:
+        made = self._draft(told.decision, record.reason.value, record.actor, told)
+        entry = self._ledger.by_serial(record.serial)
+        if entry is not None:
+            self._emit(_of_certificate(made, entry.issued))
+
+    # What does not
+
+    def given_nothing(
+        self,
+        seen: Observed,
+        decision: Decision,
+        reason: str,
+        message: str,
+        violations: tuple[str, ...] = (),
+    ) -> None:
+        """An identity is refused, suspended or held; told once, until it changes."""
+        metadata = seen.metadata
+        if metadata is None:
+            return
+        key = ObjectKey(metadata.namespace, metadata.name)
+        token = (metadata.uid, metadata.generation, decision, reason, message)
+        if self._told.get(key) == token:
+            return
+        self._told[key] = token
+        agent_class, identity = seen.agent_class, seen.identity
+        classified = seen.verdict.classification if isinstance(seen.verdict, Refused) else None
+        told = _Announced(
+            decision,
+            reason,
+            self._identity(key, seen),
+            self._world.identities.manager_of(key),
+            self._judged_by(seen),
+        )
+        made = self._draft(decision, reason, CONTROLLER, told)
+        self._emit(
+            replace(
+                made,
+                message=message,
+                spiffe_id=seen.status.spiffe_id,
+                class_name=None if identity is None else identity.spec.class_name,
+                issuer=None if agent_class is None else agent_class.spec.issuer_name,
+                tier=None if classified is None else classified.tier.value,
+                sponsor=None if identity is None else identity.spec.sponsor,
+                violations=violations,
+            )
+        )
+
+    def given_again(self, key: ObjectKey) -> None:
+        """An identity is given something, or is gone: what it is refused next is told anew."""
+        self._told.pop(key, None)
+
+    def incident(self, decision: Decision, resource: AgentRevocation, counts: Counts) -> None:
+        """An incident begins, is over, or is released."""
+        parsed = self._world.incidents.get(resource.metadata.name)
+        body = None if parsed is None else parsed.body
+        told = _Announced(
+            decision,
+            resource.spec.reason.value,
+            _ref(AgentRevocation.KIND, resource.metadata, body),
+            None if body is None else spec_manager_of(body),
+        )
+        made = self._draft(decision, told.reason, resource.actor, told)
+        self._emit(replace(made, message=resource.spec.explanation or None, counts=counts))
+
+    def authority(
+        self, decision: Decision, issuer: AgentIssuer, authority: str, step: str, why: str
+    ) -> None:
+        """A step of a rotation was stored.
+
+        Args:
+            decision: What it comes to.
+            issuer: Whose authority it is.
+            authority: Its id; empty for one that was just made.
+            step: Which step it was.
+            why: In words, where the step says so.
+        """
+        parsed = self._world.issuers.get(issuer.metadata.name)
+        body = None if parsed is None else parsed.body
+        told = _Announced(
+            decision,
+            step,
+            _ref(AgentIssuer.KIND, issuer.metadata, body),
+            None if body is None else spec_manager_of(body),
+        )
+        made = self._draft(decision, step, CONTROLLER, told)
+        name = issuer.metadata.name
+        self._emit(replace(made, issuer=name, authority=authority or None, message=why or None))
+
+    # How
+
+    def _draft(self, decision: Decision, reason: str, actor: str, told: _Announced) -> AuditEvent:
+        self._number += 1
+        return AuditEvent(
+            schema=SCHEMA,
+            time=self._clock.now(),
+            id=f"{self._source}-{self._number}",
+            decision=decision,
+            reason=reason,
+            actor=Actor(actor, told.field_manager),
+            object=told.object,
+            inputs=told.inputs,
+        )
+
+    def _emit(self, event: AuditEvent) -> None:
+        self._metrics.audit_events.labels(event.decision.value).inc()
+        if not self._write(encode(event)):
+            self._metrics.audit_lost.inc()
+
+    def _identity(self, key: ObjectKey, seen: Observed) -> ObjectRef:
+        metadata = seen.metadata
+        if metadata is None:
+            return ObjectRef(AgentIdentity.KIND, key.name, key.namespace)
+        return _ref(AgentIdentity.KIND, metadata, self._world.identities.get(key))
+
+    def _judged_by(self, seen: Observed) -> tuple[ObjectRef, ...]:
+        agent_class = seen.agent_class
+        if agent_class is None:
+            return ()
+        parsed = self._world.classes.get(agent_class.metadata.name)
+        body = None if parsed is None else parsed.body
+        found = [_ref(AgentClass.KIND, agent_class.metadata, body)]
+        issuer = self._world.issuers.get(agent_class.spec.issuer_name)
+        if issuer is not None and issuer.model is not None:
+            found.append(_ref(AgentIssuer.KIND, issuer.model.metadata, issuer.body))
+        return tuple(found)
+
+
+def _of_certificate(event: AuditEvent, issued: Issued) -> AuditEvent:
+    """The event with what the ledger says of the certificate that it is about."""
+    grant = _grant(issued.grant)
+    return replace(
+        event,
+        spiffe_id=issued.spiffe_id,
+        class_name=None if grant is None else grant.class_name,
+        issuer=issued.issuer,
+        tier=None if grant is None else grant.tier.value,
+        sponsor=None if grant is None else grant.sponsor,
+        grant_hash=hash_of(issued.grant),
+        certificate=Certificate(
+            serial=str(issued.serial),
+            not_after=issued.not_after,
+            fingerprint=issued.fingerprint,
+            not_before=issued.not_before,
+            key_algorithm=None if grant is None else grant.key_algorithm.value,
+            authority=issued.authority,
+            door=issued.door.value,
+            replaces=None if issued.replaces is None else str(issued.replaces),
+        ),
+    )
+
+
+@lru_cache(maxsize=256)
+def _grant(text: str) -> Grant | None:
+    try:
+        return Grant.from_json(text)
+    except InputError:
+        return None
+
+
+def _ref(kind: str, metadata: ObjectMeta, body: Mapping[str, object] | None) -> ObjectRef:
+    """An object as it was judged; the hash of its spec if that is still at hand."""
+    spec = None
+    if body is not None:
+        about = metadata_of(body)
+        if (about.get("uid"), about.get("generation")) == (metadata.uid, metadata.generation):
+            spec = body.get("spec")
+    return ObjectRef(
+        kind=kind,
+        name=metadata.name,
+        namespace=metadata.namespace or None,
+        uid=metadata.uid or None,
+        resource_version=metadata.resource_version or None,
+        generation=metadata.generation or None,
+        spec_hash=hash_of(spec) if isinstance(spec, dict) else None,
+    )
