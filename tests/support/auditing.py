@@ -1,0 +1,56 @@
+"""Audit events as a consumer reads them: each line held against the published schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] - it ships no types
+
+__all__ = ["SCHEMA_FILE", "Lines", "read_events"]
+
+Json = dict[str, Any]
+
+SCHEMA_FILE: Final = Path(__file__).parents[2] / "docs/reference/audit-v1.schema.json"
+
+
+def read_events(data: bytes) -> list[Json]:
+    """All events, in order; one that the schema refuses fails the test, with what is wrong."""
+    validator = Draft202012Validator(
+        json.loads(SCHEMA_FILE.read_text()), format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
+    events: list[Json] = [json.loads(line) for line in data.splitlines()]
+    for event in events:
+        faults = [fault.message for fault in validator.iter_errors(event)]
+        assert not faults, (event, faults)
+    numbers = [int(event["id"].rpartition("-")[2]) for event in events]
+    assert len({event["id"] for event in events}) == len(numbers), "no id twice"
+    return events
+
+
+class Lines:
+    """Takes lines as an audit stream does.
+
+    Attributes:
+        full: Whether there is no room.
+    """
+
+    def __init__(self) -> None:
+        self.full = False
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> bool:
+        """Take a line, unless there is no room."""
+        if not self.full:
+            self._lines.append(line)
+        return not self.full
+
+    @property
+    def events(self) -> list[Json]:
+        """What was taken, each held against the schema."""
+        return read_events(b"".join(self._lines))
+
+    def told(self) -> list[tuple[str, str]]:
+        """Decision and reason of each."""
+        return [(event["decision"], event["reason"]) for event in self.events]
