@@ -29,7 +29,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run screenshots crds reference docs docs-serve gitops lock changelog clean
+	cluster-up cluster-down run screenshots crds reference monitoring monitoring-test docs docs-serve gitops \
+	lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,7 @@ lint: $(STAMP) ## Style, layers, generated files
 	$(PY) -m agentid crds --check crds
 	$(PY) -m website.reference --check
 	$(PY) -m gitops --check
+	$(PY) -m monitoring --check
 
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
@@ -112,6 +114,12 @@ docs-serve: $(STAMP) ## The same on http://127.0.0.1:8000, built anew with each 
 
 gitops: $(STAMP) ## Generate what Argo CD reads from its scripts in gitops/argocd
 	$(PY) -m gitops
+
+monitoring: $(STAMP) ## Generate alert rules, dashboard and the schema of audit events
+	$(PY) -m monitoring
+
+monitoring-test: $(STAMP) ## Try each alert with promtool, from PATH or Debian's package
+	@$(PY) -m monitoring.promtool
 
 lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

@@ -212,7 +212,7 @@ async def test_nothing_is_told_of_what_is_not_on_the_ledger(
 async def test_a_refusal_that_stands_is_told_once(
     audited: Callable[[], AbstractAsyncContextManager[Audited]],
 ) -> None:
-    """By no further look, and not by a new leader; a change of the spec is judged, and told, anew."""
+    """By no further look, nor by a new leader; a change of the spec is judged and told anew."""
     async with audited() as a:
         a.c.put_identity(permissions={"systems": ["hr.x"], "operations": ["delete"]})
         for _ in range(3):
@@ -240,9 +240,7 @@ async def test_a_refusal_that_stands_is_told_once(
         await in_virtual_time(a.c.clock, leader.reconcile(READER))
         assert len(a.lines.events) == 1, "the status told the new leader that it was told"
         stored: Any = a.c.server.objects[IDENTITY]
-        a.c.server.put(
-            IDENTITY, stored | {"metadata": stored["metadata"] | {"generation": 2}}
-        )
+        a.c.server.put(IDENTITY, stored | {"metadata": stored["metadata"] | {"generation": 2}})
         a.see()
         await a.look()
         assert [event["object"]["generation"] for event in a.lines.events] == [1, 2]
@@ -256,7 +254,7 @@ async def test_a_refusal_whose_status_cannot_be_written_is_told_once(
         a.c.put_identity(sponsor=None)
         for _ in range(3):
             a.c.server.fail_next(500)
-            with pytest.raises(AgentIdError, match="answered 500|500"):
+            with pytest.raises(AgentIdError, match="500"):
                 await a.look()
         await a.look()
         assert a.lines.told() == [("Refused", "SponsorRequired")]

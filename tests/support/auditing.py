@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped] - it ships no types
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships none
 
 __all__ = ["SCHEMA_FILE", "Lines", "read_events"]
 

@@ -7,16 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agentid.errors import InputError
 from agentid.telemetry.audit_stream import AuditStream
 from tests.support.api import until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FULL = Path("/dev/full")
 """A device of Linux on which every write fails with ENOSPC."""
@@ -118,9 +114,9 @@ print(stream.close(float(sys.argv[2])), file=sys.stderr)
 
 
 @pytest.fixture
-def program() -> Iterator[list[str]]:
+def program() -> list[str]:
     """A process that writes to its standard output."""
-    yield [sys.executable, "-c", PROGRAM]
+    return [sys.executable, "-c", PROGRAM]
 
 
 def test_standard_output_has_nothing_else(program: list[str]) -> None:

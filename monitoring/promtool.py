@@ -1,0 +1,83 @@
+"""`python -m monitoring.promtool`: have Prometheus itself check the rules, and try each alert.
+
+promtool is taken from PATH, else out of Debian's package `prometheus`, which is unpacked into the
+cache directory and not installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import yaml
+
+from monitoring.cases import CASES, HEALTHY
+from monitoring.documented import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RULES: Final = ROOT / "helm/agentid/files/rules.yaml"
+_FIRING: Final = 'count(ALERTS{{alertname=~"{}",alertstate="firing"}})'
+
+
+def promtool() -> str:
+    """Return the path of promtool.
+
+    Raises:
+        SystemExit: There is none, and Debian's package is not to be had.
+    """
+    found = shutil.which("promtool")
+    if found is not None:
+        return found
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    directory = Path(home) / "agentid" / "prometheus"
+    unpacked = directory / "usr/bin/promtool"
+    if not unpacked.exists():
+        if shutil.which("apt-get") is None:
+            sys.exit("promtool is not on PATH; install Prometheus")
+        directory.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "--quiet", "prometheus"], cwd=directory, check=True)
+        for package in directory.glob("prometheus_*.deb"):
+            subprocess.run(["dpkg-deb", "--extract", package, directory], check=True)
+            package.unlink()
+    return str(unpacked)
+
+
+def main() -> int:
+    """Check the rules, then each case; the exit code of promtool."""
+    tool = promtool()
+    subprocess.run([tool, "check", "rules", str(_RULES)], check=True)
+    tests = [_test(HEALTHY, ".*", 60, 0)]
+    for case in CASES:
+        tests.append(_test(case.raises, case.alert, case.minutes, case.count))
+        tests.append(_test(case.stays, case.alert, case.minutes, 0))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "cases.yaml"
+        path.write_text(yaml.safe_dump({"rule_files": [str(_RULES)], "tests": tests}))
+        return subprocess.run([tool, "test", "rules", str(path)], check=False).returncode
+
+
+def _test(series: Mapping[str, str], alert: str, minutes: int, count: int) -> dict[str, object]:
+    expected = [{"labels": "{}", "value": count}] if count else []
+    return {
+        "name": f"{alert} is raised" if count else f"{alert} is not raised",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": _FIRING.format(alert),
+                "eval_time": f"{minutes}m",
+                "exp_samples": expected,
+            }
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
