@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import orjson
 
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
-from agentid.errors import InputError
 from agentid.kube.objects import ObjectKey, metadata_of, spec_manager_of
 from agentid.ledger import Issued, Revoked
-from agentid.policy.grant import Grant
 from agentid.policy.judge import Refused
 from agentid.telemetry.audit import (
     SCHEMA,
@@ -53,6 +52,9 @@ CONTROLLER: Final = "agentid-controller"
 _EXPECTED: Final = 65_536
 """Announced certificates that are remembered; the ledger has an answer within ten seconds, and no
 operator announces as many in that time."""
+
+
+_Versions: TypeAlias = "tuple[ObjectMeta, ObjectMeta | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Auditor:
         self._write = write
         self._number = 0
         self._announced: OrderedDict[tuple[type, int], _Announced] = OrderedDict()
+        # By class: the versions of class and issuer, and what is told of them.
+        self._inputs: dict[str, tuple[_Versions, tuple[ObjectRef, ...]]] = {}
         # How each identity that is given nothing was told of last.
         self._told: dict[ObjectKey, tuple[object, ...]] = {}
 
@@ -163,14 +167,12 @@ class Auditor:
 
     def _issued(self, record: Issued, told: _Announced) -> None:
         self.given_again(ObjectKey(record.namespace, record.name))
-        made = self._draft(told.decision, told.reason, CONTROLLER, told)
-        self._emit(_of_certificate(made, record))
+        self._emit(told.reason, CONTROLLER, told, record)
 
     def _revoked(self, record: Revoked, told: _Announced) -> None:
-        made = self._draft(told.decision, record.reason.value, record.actor, told)
         entry = self._ledger.by_serial(record.serial)
         if entry is not None:
-            self._emit(_of_certificate(made, entry.issued))
+            self._emit(record.reason.value, record.actor, told, entry.issued)
 
     # What does not
 
@@ -200,10 +202,9 @@ class Auditor:
             self._world.identities.manager_of(key),
             self._judged_by(seen),
         )
-        made = self._draft(decision, reason, CONTROLLER, told)
-        self._emit(
+        self._write_event(
             replace(
-                made,
+                self._draft(reason, CONTROLLER, told),
                 message=message,
                 spiffe_id=seen.status.spiffe_id,
                 class_name=None if identity is None else identity.spec.class_name,
@@ -228,8 +229,9 @@ class Auditor:
             _ref(AgentRevocation.KIND, resource.metadata, body),
             None if body is None else spec_manager_of(body),
         )
-        made = self._draft(decision, told.reason, resource.actor, told)
-        self._emit(replace(made, message=resource.spec.explanation or None, counts=counts))
+        made = self._draft(told.reason, resource.actor, told)
+        message = resource.spec.explanation or None
+        self._write_event(replace(made, message=message, counts=counts))
 
     def authority(
         self, decision: Decision, issuer: AgentIssuer, authority: str, step: str, why: str
@@ -251,26 +253,54 @@ class Auditor:
             _ref(AgentIssuer.KIND, issuer.metadata, body),
             None if body is None else spec_manager_of(body),
         )
-        made = self._draft(decision, step, CONTROLLER, told)
-        name = issuer.metadata.name
-        self._emit(replace(made, issuer=name, authority=authority or None, message=why or None))
+        made = self._draft(step, CONTROLLER, told)
+        about = authority or None
+        self._write_event(
+            replace(made, issuer=issuer.metadata.name, authority=about, message=why or None)
+        )
 
     # How
 
-    def _draft(self, decision: Decision, reason: str, actor: str, told: _Announced) -> AuditEvent:
+    def _draft(self, reason: str, actor: str, told: _Announced) -> AuditEvent:
         self._number += 1
         return AuditEvent(
             schema=SCHEMA,
             time=self._clock.now(),
             id=f"{self._source}-{self._number}",
-            decision=decision,
+            decision=told.decision,
             reason=reason,
             actor=Actor(actor, told.field_manager),
             object=told.object,
             inputs=told.inputs,
         )
 
-    def _emit(self, event: AuditEvent) -> None:
+    def _emit(self, reason: str, actor: str, told: _Announced, issued: Issued) -> None:
+        """Tell a decision about a certificate, with what the ledger says of it."""
+        grant = _grant(issued.grant)
+        certificate = Certificate(
+            serial=str(issued.serial),
+            not_after=issued.not_after,
+            fingerprint=issued.fingerprint,
+            not_before=issued.not_before,
+            key_algorithm=grant.get("keyAlgorithm"),
+            authority=issued.authority,
+            door=issued.door.value,
+            replaces=None if issued.replaces is None else str(issued.replaces),
+        )
+        self._write_event(
+            replace(
+                self._draft(reason, actor, told),
+                spiffe_id=issued.spiffe_id,
+                class_name=grant.get("class"),
+                issuer=issued.issuer,
+                tier=grant.get("tier"),
+                sponsor=grant.get("sponsor"),
+                grant_hash=hash_of(issued.grant),
+                certificate=certificate,
+            )
+        )
+
+    def _write_event(self, event: AuditEvent) -> None:
         self._metrics.audit_events.labels(event.decision.value).inc()
         if not self._write(encode(event)):
             self._metrics.audit_lost.inc()
@@ -282,48 +312,35 @@ class Auditor:
         return _ref(AgentIdentity.KIND, metadata, self._world.identities.get(key))
 
     def _judged_by(self, seen: Observed) -> tuple[ObjectRef, ...]:
+        """The class, as it was judged by, and its issuer; hashed once for each version of both."""
         agent_class = seen.agent_class
         if agent_class is None:
             return ()
-        parsed = self._world.classes.get(agent_class.metadata.name)
-        body = None if parsed is None else parsed.body
-        found = [_ref(AgentClass.KIND, agent_class.metadata, body)]
-        issuer = self._world.issuers.get(agent_class.spec.issuer_name)
-        if issuer is not None and issuer.model is not None:
-            found.append(_ref(AgentIssuer.KIND, issuer.model.metadata, issuer.body))
-        return tuple(found)
+        name = agent_class.metadata.name
+        parsed, issuer = self._world.classes.get(name), None
+        if (found := self._world.issuers.get(agent_class.spec.issuer_name)) is not None:
+            issuer = None if found.model is None else found.model.metadata
+        version = agent_class.metadata, issuer
+        known = self._inputs.get(name)
+        if known is not None and known[0] == version:
+            return known[1]
+        refs = [_ref(AgentClass.KIND, version[0], None if parsed is None else parsed.body)]
+        if issuer is not None and found is not None:
+            refs.append(_ref(AgentIssuer.KIND, issuer, found.body))
+        self._inputs[name] = version, tuple(refs)
+        return self._inputs[name][1]
 
 
-def _of_certificate(event: AuditEvent, issued: Issued) -> AuditEvent:
-    """The event with what the ledger says of the certificate that it is about."""
-    grant = _grant(issued.grant)
-    return replace(
-        event,
-        spiffe_id=issued.spiffe_id,
-        class_name=None if grant is None else grant.class_name,
-        issuer=issued.issuer,
-        tier=None if grant is None else grant.tier.value,
-        sponsor=None if grant is None else grant.sponsor,
-        grant_hash=hash_of(issued.grant),
-        certificate=Certificate(
-            serial=str(issued.serial),
-            not_after=issued.not_after,
-            fingerprint=issued.fingerprint,
-            not_before=issued.not_before,
-            key_algorithm=None if grant is None else grant.key_algorithm.value,
-            authority=issued.authority,
-            door=issued.door.value,
-            replaces=None if issued.replaces is None else str(issued.replaces),
-        ),
-    )
-
-
-@lru_cache(maxsize=256)
-def _grant(text: str) -> Grant | None:
+def _grant(text: str) -> dict[str, str | None]:
+    """The words of a grant; no more than these are needed, so it is not read as one."""
     try:
-        return Grant.from_json(text)
-    except InputError:
-        return None
+        read = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(read, dict):
+        return {}
+    wanted = ("class", "keyAlgorithm", "sponsor", "tier")
+    return {name: read[name] for name in wanted if isinstance(read.get(name), str)}
 
 
 def _ref(kind: str, metadata: ObjectMeta, body: Mapping[str, object] | None) -> ObjectRef:

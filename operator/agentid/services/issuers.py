@@ -311,7 +311,7 @@ class IssuerService:
         )
         if status != old:
             await write_status(self._client, AGENT_ISSUERS, metadata, status.to_api())
-            self._witness.issuer_told(metadata, old, status)
+            self._witness.issuer_told(metadata, status)
         self._told[metadata.name] = (metadata.uid, status)
 
 

@@ -56,7 +56,7 @@ class Notice(StrEnum):
     AUTHORITY_EXPIRES = "AuthorityExpires"
     """An authority is due to be replaced, and agentid cannot do it."""
     DISTRUST_FINISHED = "DistrustFinished"
-    """A distrusted authority is gone, and nothing it signed is trusted any more."""
+    """Nothing that a distrusted authority signed is trusted any more, or in use."""
     INCIDENT_EXECUTED = "IncidentExecuted"
     """An AgentRevocation has revoked all that it hit."""
 

@@ -124,8 +124,6 @@ class Witness:
             step: Which.
             distrusted: Whether it is about an authority that is distrusted.
         """
-        if self._auditor is None:
-            return
         match step:
             case StageIssuing(why=why) | StageRoot(why=why):
                 decision, authority = Decision.AUTHORITY_STAGED, ""
@@ -141,12 +139,19 @@ class Witness:
                     decision = Decision.AUTHORITY_DISTRUSTED
             case _:
                 return  # that a root has been delivered is an observation, and no decision
-        self._auditor.authority(decision, issuer, authority, type(step).__name__, why)
+        if self._auditor is not None:
+            self._auditor.authority(decision, issuer, authority, type(step).__name__, why)
+        if self._notices is not None and decision is Decision.AUTHORITY_DISTRUSTED:
+            message = (
+                f"Nothing that the distrusted authority {authority} signed is trusted any more, or "
+                "in use; leave it in spec.distrust until it is gone from status.authorities"
+            )
+            self._notices.tell(
+                Notice.DISTRUST_FINISHED, AgentIssuer.KIND, issuer.metadata, message, authority
+            )
 
-    def issuer_told(
-        self, metadata: ObjectMeta, before: AgentIssuerStatus, status: AgentIssuerStatus
-    ) -> None:
-        """The status of an issuer that differs from the one there was written."""
+    def issuer_told(self, metadata: ObjectMeta, status: AgentIssuerStatus) -> None:
+        """The status of an issuer that differs from the one before was written."""
         if self._notices is None:
             return
         current = _condition(status.conditions, ConditionType.AUTHORITIES_CURRENT)
@@ -160,16 +165,6 @@ class Witness:
                 Notice.AUTHORITY_EXPIRES, AgentIssuer.KIND, metadata, current.message,
                 " ".join(signing),
             )  # fmt: skip
-        there = {each.fingerprint for each in status.authorities}
-        for each in before.authorities:
-            if each.state is AuthorityState.DISTRUSTED and each.fingerprint not in there:
-                message = (
-                    f"The distrusted authority {each.id} is gone: nothing that it signed is "
-                    f"trusted any more. {each.fingerprint} may leave spec.distrust"
-                )
-                self._notices.tell(
-                    Notice.DISTRUST_FINISHED, AgentIssuer.KIND, metadata, message, each.fingerprint
-                )
 
 
 def _condition(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
