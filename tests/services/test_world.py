@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -55,6 +56,70 @@ def test_keeps_what_a_pass_needs() -> None:
     assert set(kept) == {"metadata", "spec", "status"}
     assert "managedFields" not in kept["metadata"]  # type: ignore[operator]
     assert kept["status"] == {"observedGeneration": 1}
+
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def told(name: str, status: str, reason: str, renewal: str | None = None) -> dict[str, Any]:
+    """An identity with a condition Ready, and a certificate to be renewed at a time."""
+    made = body(name=name)
+    made["status"] = {"conditions": [{"type": "Ready", "status": status, "reason": reason}]}
+    if renewal is not None:
+        made["status"]["certificate"] = {"renewalTime": renewal}
+    return made
+
+
+def test_counts_who_is_not_ready_by_reason() -> None:
+    """A reason of a later release makes no label of its own; who was not looked at is Pending."""
+    seen = Identities()
+    for each in (
+        told("a", "True", "Issued"),
+        told("b", "False", "ExceedsClass"),
+        told("c", "False", "ExceedsClass"),
+        told("d", "False", "SomethingNew"),
+        told("e", "Unknown", "Pending"),
+        body(name="f"),
+    ):
+        seen.put(each)
+    assert seen.unready() == {"ExceedsClass": 2, "Other": 1, "Pending": 2}
+    mended = told("b", "True", "Issued")
+    mended["metadata"]["resourceVersion"] = "6"
+    seen.put(mended)
+    seen.drop(ObjectKey("finance", "c"))
+    assert seen.unready() == {"Other": 1, "Pending": 2}
+
+
+def test_tells_how_long_renewals_are_overdue() -> None:
+    """Of certificates in use; a time that cannot be read is none."""
+    seen = Identities()
+    for each in (
+        told("a", "True", "Issued", "2026-11-01T11:59:00Z"),
+        told("b", "True", "Issued", "2026-11-01T12:00:00Z"),
+        told("c", "False", "Suspended"),
+        told("d", "True", "Issued", "soon"),
+        told("e", "True", "Issued", "2026-11-01T11:50:00Z"),
+    ):
+        seen.put(each)
+    assert sorted(seen.overdue(NOON)) == [60.0, 600.0]
+
+
+def test_knows_who_wrote_the_spec_last() -> None:
+    """By its own account; what was written besides, and the status, does not count."""
+    made, seen = body(), Identities()
+    made["metadata"]["managedFields"] = [
+        {"manager": "old", "time": "2026-11-01T00:00:00Z", "fieldsV1": {"f:spec": {}}},
+        {"manager": "new", "time": "2026-11-02T00:00:00Z", "fieldsV1": {"f:spec": {}}},
+        {"manager": "agentid", "time": "2026-11-03T00:00:00Z", "fieldsV1": {"f:metadata": {}}},
+        {"manager": "x", "time": "2026-11-03T00:00:00Z", "subresource": "status",
+         "fieldsV1": {"f:spec": {}}},
+        {"manager": 7}, "nonsense",
+    ]  # fmt: skip
+    seen.put(made)
+    assert seen.manager_of(READER) == "new"
+    assert seen.manager_of(ObjectKey("finance", "nobody")) is None
+    seen.put(body("6"))
+    assert seen.manager_of(READER) is None
 
 
 def test_forgets_what_is_gone() -> None:

@@ -7,6 +7,7 @@ are looked at in every pass, so they are kept parsed.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,13 +87,15 @@ class Identities:
         metadata = {k: v for k, v in metadata_of(body).items() if k != "managedFields"}
         slim = {"metadata": metadata, "spec": spec, "status": body.get("status")}
         unready, renewal = _standing(body.get("status"))
+        manager = spec_manager_of(body)
         self._seen[key] = _Seen(
             uid,
             version,
             str(name or ""),
             orjson.dumps(slim),
-            spec_manager_of(body),
-            unready,
+            # Few words in tens of thousands of objects: each is kept once.
+            None if manager is None else sys.intern(manager),
+            sys.intern(unready),
             renewal,
         )
         return True
