@@ -120,8 +120,8 @@ def test_every_field_and_decision_is_described() -> None:
 def test_the_event_on_the_page_is_one() -> None:
     """With ellipses where values are long."""
     (block,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    text = block.replace('"notBefore":"…","notAfter":"…"', json.dumps(
-        {"notBefore": "2026-11-25T15:03:05Z", "notAfter": "2026-11-25T16:04:05Z"})[1:-1])  # fmt: skip
+    times = {"notBefore": "2026-11-25T15:03:05Z", "notAfter": "2026-11-25T16:04:05Z"}
+    text = block.replace('"notBefore":"…","notAfter":"…"', json.dumps(times)[1:-1])
     (event,) = read_events(json.dumps(json.loads(text)).encode())
     assert list(event) == [each for each in map(api_name, _names()) if each in event]
 

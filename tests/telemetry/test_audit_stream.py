@@ -75,6 +75,34 @@ def test_a_disk_that_was_full_gets_everything_in_the_end(path: Path) -> None:
     assert stream.close(10) == 0
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from agentid.telemetry.audit_stream import AuditStream
+from agentid.telemetry.logs import configure_logging
+from tests.support.api import until
+configure_logging()
+path = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+stream = AuditStream(path)
+for number in range(5):
+    stream.write(b"%0299d\\n" % number)
+until("the failure", lambda: stream.failure)
+path.rename(sys.argv[2])
+until("the end of the failure", lambda: not stream.failure)
+sys.exit(stream.close(10))
+"""
+
+
+def test_a_line_that_was_cut_is_whole_in_the_next_file(path: Path, tmp_path: Path) -> None:
+    """Of a write that the system took in part; nothing is lost, and nothing whole comes twice."""
+    full = tmp_path / "full"
+    subprocess.run([sys.executable, "-c", LIMITED, str(path), str(full)], check=True)
+    lines = [b"%0299d\n" % number for number in range(5)]
+    assert full.read_bytes() == b"".join(lines)[:1000]
+    assert path.read_bytes() == b"".join(lines[3:])
+
+
 def test_what_finds_no_room_is_refused_at_once(path: Path) -> None:
     """A destination that stands still costs a bounded amount of memory, and nobody's time."""
     path.symlink_to(FULL)
