@@ -296,6 +296,24 @@ async def test_a_suspension_is_told_with_every_serial(
         assert (revoked["spiffeID"], revoked["tier"]) == (issued["spiffeID"], issued["tier"])
 
 
+async def test_what_is_revoked_ahead_of_its_pass_is_told_the_same(
+    audited: Callable[[], AbstractAsyncContextManager[Audited]],
+) -> None:
+    """Once, with the object that made it necessary; the pass that follows adds nothing."""
+    async with audited() as a:
+        await a.look()
+        stored: Any = a.c.server.objects[IDENTITY]
+        metadata = stored["metadata"] | {"deletionTimestamp": "2026-11-01T12:00:00Z"}
+        a.c.server.put(IDENTITY, stored | {"metadata": metadata})
+        a.see()
+        await in_virtual_time(a.c.clock, a.identities.revoke_due([READER]))
+        await a.look()
+        assert a.lines.told() == [("Issued", "first"), ("Revoked", "cessationOfOperation")]
+        issued, revoked = a.lines.events
+        assert revoked["certificate"] == issued["certificate"]
+        assert revoked["object"]["specHash"] == issued["object"]["specHash"]
+
+
 async def test_an_incident_is_told_from_its_beginning_to_its_release(
     audited: Callable[[], AbstractAsyncContextManager[Audited]],
 ) -> None:

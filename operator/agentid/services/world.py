@@ -142,7 +142,7 @@ class Identities:
 def _standing(status: object) -> tuple[str, float | None]:
     """Why an identity is not Ready, empty if it is; and when its certificate is to be renewed."""
     if not isinstance(status, dict):
-        return Reason.PENDING, None
+        return Reason.PENDING.value, None
     unready, renewal = "", None
     conditions = status.get("conditions")
     for each in conditions if isinstance(conditions, list) else ():
