@@ -232,7 +232,7 @@ def _revocation(cluster: Cluster, serial: str) -> str:
 
 def _ledger_verified(cluster: Cluster) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "agentid", "ledger", "verify", "--namespace", NAMESPACE],
+        [sys.executable, "-m", "agentid", "ledger", "verify", "--operator-namespace", NAMESPACE],
         env=operator_environment(cluster), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:

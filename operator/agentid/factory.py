@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agentid.api.vocabulary import DeliveryMode
 from agentid.constants import LABEL_MANAGED
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
@@ -25,7 +24,7 @@ from agentid.services.bundles import BundlePublisher
 from agentid.services.classes import ClassService
 from agentid.services.federation import Federation
 from agentid.services.foreign import ForeignBundles
-from agentid.services.gathering import Gatherer
+from agentid.services.gathering import SERVED_DELIVERIES, Gatherer
 from agentid.services.identities import IdentityService
 from agentid.services.incidents import IncidentService
 from agentid.services.issuance import Issuance
@@ -44,6 +43,7 @@ from agentid.telemetry.otel import open_tracer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from agentid.api.vocabulary import DeliveryMode
     from agentid.clock import Clock
     from agentid.errors import AgentIdError
     from agentid.kube.credentials import Credentials
@@ -81,7 +81,7 @@ class Settings:
 
     process: str
     namespace: str | None = None
-    deliveries: frozenset[DeliveryMode] = frozenset({DeliveryMode.SECRET})
+    deliveries: frozenset[DeliveryMode] = SERVED_DELIVERIES
     connections: int = 32
     audit: str = "off"
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
 
 from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.fields import format_time
-from agentid.errors import InputError, SpecError
+from agentid.cli.manifests import read_manifests
+from agentid.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentid.api.agentrevocation import Selection
+    from agentid.kube.objects import JsonObject
 
 __all__ = ["app"]
-
-_MAX_INPUT: Final = 1 << 20
-"""Octets read of a file; the largest AgentRevocation has some 200 KB."""
 
 app = typer.Typer(no_args_is_help=True, help="Incidents: certificates that are revoked together.")
 
@@ -53,29 +49,8 @@ def check(
         raise typer.Exit(1)
 
 
-def _revocations(file: str) -> list[dict[str, object]]:
-    try:
-        if file == "-":
-            content = sys.stdin.buffer.read(_MAX_INPUT + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                content = stream.read(_MAX_INPUT + 1)
-    except OSError as error:
-        message = f"{file}: cannot be read ({error.strerror}); give a file in YAML or JSON, or -"
-        raise InputError(message) from error
-    if len(content) > _MAX_INPUT:
-        message = f"{file}: is larger than the {_MAX_INPUT} octets that are read; split it"
-        raise InputError(message)
-    try:
-        documents = list(yaml.safe_load_all(content))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        message = f"{file}: is neither YAML nor JSON: {error}"
-        raise InputError(message) from error
-    return [
-        each
-        for each in documents
-        if isinstance(each, dict) and each.get("kind") == AgentRevocation.KIND
-    ]
+def _revocations(file: str) -> list[JsonObject]:
+    return [each for each in read_manifests(file) if each.get("kind") == AgentRevocation.KIND]
 
 
 def _words(resource: AgentRevocation) -> Iterator[str]:

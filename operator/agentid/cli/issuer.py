@@ -10,16 +10,16 @@ import typer
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.conditions import ConditionType
 from agentid.api.fields import format_time
+from agentid.cli.connection import Context, Kubeconfig, connected
 from agentid.clock import SystemClock
 from agentid.constants import ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
 from agentid.errors import ConflictError, InputError, UnavailableError
 from agentid.identity.quoting import quoted
-from agentid.kube.client import Client
-from agentid.kube.credentials import load_credentials
 from agentid.kube.resources import AGENT_ISSUERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["app"]
 
@@ -37,9 +37,9 @@ def root() -> None:
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(name: Name, *, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
     """Tell which authorities an issuer has, how far each is, and what a rotation waits for."""
-    for line in _lines(asyncio.run(_get(name))):
+    for line in _lines(asyncio.run(_get(name, kubeconfig, context))):
         typer.echo(line)
 
 
@@ -50,13 +50,15 @@ def rotate(
     root: Annotated[
         bool, typer.Option("--root", help="The root as well, and not the issuing authority alone.")
     ] = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Have the issuing authority replaced by a successor, step by step, without an interruption.
 
     A new root stands in every bundle, and is delivered with every certificate, before it signs.
     """
     annotation = ANNOTATION_ROTATE_ROOT_REQUESTED if root else ANNOTATION_ROTATE_REQUESTED
-    asyncio.run(_annotate(name, annotation, format_time(SystemClock().now())))
+    asyncio.run(_annotate(name, annotation, format_time(SystemClock().now()), kubeconfig, context))
     what = "root" if root else "issuing authority"
     typer.echo(f"The {what} of {name} is to be rotated. How far it is: agentid issuer show {name}")
 
@@ -67,13 +69,16 @@ def distrust(
     authority: Annotated[
         str, typer.Argument(help="Its id or fingerprint, as agentid issuer show tells them.")
     ],
+    *,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Have an authority replaced, what it signed reissued and then revoked, and trust in it ended.
 
     For an authority whose key may be known to somebody else. It cannot be taken back by removing it
     from spec.distrust once its successor signs.
     """
-    chosen = asyncio.run(_distrust(name, authority))
+    chosen = asyncio.run(_distrust(name, authority, kubeconfig, context))
     typer.echo(
         f"{chosen} is distrusted. What it signed is reissued first, then revoked. How far it is: "
         f"agentid issuer show {name}"
@@ -102,19 +107,22 @@ def _lines(issuer: AgentIssuer) -> Iterator[str]:
         yield f"federated with {foreign.trust_domain}{sequence}{problem}"
 
 
-async def _get(name: str) -> AgentIssuer:
-    async with Client(await load_credentials(clock=SystemClock())) as client:
-        return AgentIssuer.parse(await client.get(AGENT_ISSUERS, name))
+async def _get(name: str, kubeconfig: Path | None, context: str | None) -> AgentIssuer:
+    async with connected(kubeconfig, context) as cluster:
+        return AgentIssuer.parse(await cluster.client.get(AGENT_ISSUERS, name))
 
 
-async def _annotate(name: str, annotation: str, text: str) -> None:
-    async with Client(await load_credentials(clock=SystemClock())) as client:
+async def _annotate(
+    name: str, annotation: str, text: str, kubeconfig: Path | None, context: str | None
+) -> None:
+    async with connected(kubeconfig, context) as cluster:
         patch = {"metadata": {"annotations": {annotation: text}}}
-        await client.patch_merge(AGENT_ISSUERS, name, patch)
+        await cluster.client.patch_merge(AGENT_ISSUERS, name, patch)
 
 
-async def _distrust(name: str, authority: str) -> str:
-    async with Client(await load_credentials(clock=SystemClock())) as client:
+async def _distrust(name: str, authority: str, kubeconfig: Path | None, context: str | None) -> str:
+    async with connected(kubeconfig, context) as cluster:
+        client = cluster.client
         for _ in range(_TRIES):
             issuer = AgentIssuer.parse(await client.get(AGENT_ISSUERS, name))
             chosen = _chosen(issuer, authority)

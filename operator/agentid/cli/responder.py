@@ -20,7 +20,7 @@ _LIMITS: Final = "Limits"
 _PERIODS: Final = "Periods"
 
 
-def responder(  # noqa: PLR0913 - each is a setting of its own
+def responder(
     *,
     namespace: Annotated[
         str | None,

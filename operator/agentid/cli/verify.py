@@ -48,7 +48,7 @@ _GRANTS_NOTHING: Final = {
 }
 
 
-def verify(  # noqa: PLR0913 - one for each option
+def verify(
     chain: Annotated[str, typer.Argument(help="Leaf first; PEM or DER, - is standard input.")],
     *,
     bundle: Annotated[str, typer.Option(help="Who is trusted: PEM, or a SPIFFE bundle.")],

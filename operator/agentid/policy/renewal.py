@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from agentid.identity import Validity
 
-__all__ = ["renewal_time"]
+__all__ = ["kept_before_end", "renewal_time"]
 
 _SECOND: Final = timedelta(seconds=1)
 _BEFORE_END: Final = 3
@@ -37,13 +37,27 @@ def renewal_time(validity: Validity, renew_before: timedelta | None, seed: bytes
         A whole second later than notBefore and earlier than notAfter, unless the two are less than
         two seconds apart: then notBefore.
     """
-    whole = (validity.not_after - validity.not_before) // _SECOND
-    kept = whole // _BEFORE_END if renew_before is None else renew_before // _SECOND
-    if kept * 4 > whole * 3:
-        kept = whole // _BEFORE_END
+    lifetime = validity.not_after - validity.not_before
+    whole, kept = lifetime // _SECOND, kept_before_end(lifetime, renew_before) // _SECOND
     earlier = int(whole // _JITTER * _fraction(seed))
     wait = min(whole - kept - earlier, whole - 1)
     return validity.not_before + max(wait, 0) * _SECOND
+
+
+def kept_before_end(lifetime: timedelta, renew_before: timedelta | None) -> timedelta:
+    """How long before its end a certificate is renewed at the latest, in whole seconds.
+
+    The jitter comes on top: `renewal_time` is up to a tenth of the lifetime earlier.
+
+    Args:
+        lifetime: Of the certificate.
+        renew_before: As in `renewal_time`.
+    """
+    whole = lifetime // _SECOND
+    kept = whole // _BEFORE_END if renew_before is None else renew_before // _SECOND
+    if kept * 4 > whole * 3:
+        kept = whole // _BEFORE_END
+    return kept * _SECOND
 
 
 def _fraction(seed: bytes) -> float:

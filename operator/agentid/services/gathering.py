@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agentid.api.agentidentity import AgentIdentity, AgentIdentityStatus
 from agentid.api.conditions import Reason
 from agentid.api.violation import summarize
+from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import InputError, NotFoundError, SpecError
 from agentid.identity import Validity
 from agentid.kube.resources import AGENT_IDENTITIES
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
-    from agentid.api.vocabulary import DeliveryMode
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject, ObjectKey
     from agentid.ledger import Issued, Ledger
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from agentid.policy.rotation import Demands
     from agentid.services.world import World
 
-__all__ = ["Gatherer", "held_of"]
+__all__ = ["SERVED_DELIVERIES", "Gatherer", "held_of"]
+
+SERVED_DELIVERIES: Final = frozenset({DeliveryMode.SECRET})
+"""The doors that the controller serves by itself."""
 
 _DOUBT: Final = timedelta(hours=24)
 """How far our clock may be ahead while the ledger knows no better time: certificates that expired

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentid.cli.ledger.source import Namespace, spool
+from agentid.cli.connection import (
+    OPERATOR_NAMESPACE,
+    Context,
+    Kubeconfig,
+    OperatorNamespace,
+)
+from agentid.cli.ledger.source import Source, spool
 from agentid.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,33 +30,36 @@ def export(
     output: Annotated[
         Path | None, typer.Option(help="The file; replaced at once, when it is complete.")
     ] = None,
-    namespace: Namespace = "agentid-system",
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Write all segments as JSON Lines that can be verified without a cluster.
 
     What stands in it, and how to check it with sha256sum: docs/operations/ledger-export.md.
     """
-    seal = _to_stdout(namespace) if output is None else _to_file(namespace, output)
+    source = Source(operator_namespace, kubeconfig, context)
+    seal = _to_stdout(source) if output is None else _to_file(source, output)
     typer.echo(f"{seal.segments} segments; keep this to know the file by: {seal.sha256}", err=True)
 
 
-def _to_stdout(namespace: str) -> Seal:
+def _to_stdout(source: Source) -> Seal:
     with tempfile.TemporaryFile() as spooled:
-        seal = spool(namespace, spooled)
+        seal = spool(source, spooled)
         spooled.seek(0)
         shutil.copyfileobj(spooled, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     return seal
 
 
-def _to_file(namespace: str, output: Path) -> Seal:
+def _to_file(source: Source, output: Path) -> Seal:
     try:
         with tempfile.NamedTemporaryFile(
             dir=output.parent, prefix=f".{output.name}.", delete=False
         ) as spooled:
             path = Path(spooled.name)
             try:
-                seal = spool(namespace, spooled)
+                seal = spool(source, spooled)
                 spooled.flush()
                 os.fsync(spooled.fileno())
                 path.replace(output)

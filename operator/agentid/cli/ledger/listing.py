@@ -11,8 +11,14 @@ import typer
 
 from agentid.api.duration import parse_duration
 from agentid.api.vocabulary import Tier
+from agentid.cli.connection import (
+    OPERATOR_NAMESPACE,
+    Context,
+    Kubeconfig,
+    OperatorNamespace,
+)
 from agentid.cli.ledger import rendering
-from agentid.cli.ledger.source import FromFile, Namespace, opened
+from agentid.cli.ledger.source import FromFile, Source, opened
 from agentid.clock import SystemClock
 from agentid.errors import InputError
 from agentid.identity.quoting import quoted
@@ -45,7 +51,7 @@ class Output(StrEnum):
     JSONL = "jsonl"
 
 
-def list_certificates(  # noqa: PLR0913 - each is an option
+def list_certificates(
     *,
     identity: Annotated[
         str | None,
@@ -69,7 +75,9 @@ def list_certificates(  # noqa: PLR0913 - each is an option
     sort: Annotated[SortKey, typer.Option(help="Ascending.")] = SortKey.ISSUED,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.TABLE,
     from_file: FromFile = None,
-    namespace: Namespace = "agentid-system",
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """List the certificates on record; one that expired long ago is on it no more."""
     now = SystemClock().now()
@@ -87,7 +95,8 @@ def list_certificates(  # noqa: PLR0913 - each is an option
         valid_at=moment(valid_at, now, "--valid-at"),
         state=None if state is Which.ALL else State(state.value),
     )
-    with opened(from_file, namespace) as stream:
+    source = Source(operator_namespace, kubeconfig, context)
+    with opened(from_file, source) as stream:
         inventory = take_stock(read_export(stream), query, now=now, by=sort)
     warn(inventory)
     match output:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from agentid.cli.output import plain
 from agentid.errors import InputError
 from agentid.ledger.inventory import State, grant_of
 from agentid.ledger.wire import time_text
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from agentid.ledger.inventory import Item
     from agentid.ledger.records import Issued
 
-__all__ = ["as_json", "as_lines", "plain", "table"]
+__all__ = ["as_json", "as_lines", "table"]
 
 _SHORT: Final = 16
 """Digits of a serial in a narrow table: 64 bits of 126 random ones, enough to ask for it by."""
@@ -47,11 +48,6 @@ def as_json(items: Iterable[Item], now: datetime) -> str:
 def as_lines(items: Iterable[Item], now: datetime) -> Iterator[str]:
     """The same objects, each on a line of its own."""
     return (json.dumps(_body(item, now), separators=(",", ":")) for item in items)
-
-
-def plain(text: str) -> str:
-    """The text with what could move a terminal's cursor escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _row(item: Item, now: datetime, *, wide: bool) -> Iterator[str]:

@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentid.cli.connection import (
+    OPERATOR_NAMESPACE,
+    Context,
+    Kubeconfig,
+    OperatorNamespace,
+)
 from agentid.cli.ledger.listing import hex_prefix, warn
-from agentid.cli.ledger.rendering import plain
-from agentid.cli.ledger.source import FromFile, Namespace, opened
+from agentid.cli.ledger.source import FromFile, Source, opened
+from agentid.cli.output import plain
 from agentid.clock import SystemClock
 from agentid.errors import InputError
 from agentid.ledger.export import read_export
@@ -30,12 +36,15 @@ _MOST = 5  # serials that are named when several begin alike
 def show(
     serial: Annotated[str, typer.Argument(help="Hexadecimal; its beginning will do.")],
     from_file: FromFile = None,
-    namespace: Namespace = "agentid-system",
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Tell everything on record about one certificate; exit 1 if there is no such serial."""
     now = SystemClock().now()
     wanted = hex_prefix(serial, "serial")
-    with opened(from_file, namespace) as stream:
+    source = Source(operator_namespace, kubeconfig, context)
+    with opened(from_file, source) as stream:
         inventory = take_stock(read_export(stream), Query(serial=wanted), now=now)
     warn(inventory)
     # A serial that is the beginning of a longer one is meant itself.

@@ -6,15 +6,14 @@ import asyncio
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from agentid.clock import Clock, SystemClock
+from agentid.cli.connection import connected
 from agentid.errors import InputError, NotFoundError, UnavailableError
-from agentid.kube.client import Client
-from agentid.kube.credentials import load_credentials
 from agentid.kube.objects import ObjectKey
 from agentid.kube.resources import CONFIG_MAPS, Selector
 from agentid.ledger.configmaps import SELECTOR, segment_of
@@ -23,11 +22,11 @@ from agentid.ledger.export import Exporter, Seal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FromFile", "Namespace", "opened", "spool", "spool_from"]
+    from agentid.clock import Clock
+    from agentid.kube.client import Client
 
-Namespace: TypeAlias = Annotated[
-    str, typer.Option("--namespace", "-n", help="Of the operator, in the cluster.")
-]
+__all__ = ["FromFile", "Source", "opened", "spool", "spool_from"]
+
 FromFile: TypeAlias = Annotated[
     str | None,
     typer.Option("--from", help="Read this export and no cluster; - reads standard input."),
@@ -38,14 +37,29 @@ _ATTEMPTS: Final = 5
 comes once in minutes, and reading takes seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The ledger of a cluster.
+
+    Attributes:
+        namespace: The operator's.
+        kubeconfig: As the option says.
+        context: As the option says.
+    """
+
+    namespace: str
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+
 @contextmanager
-def opened(file: str | None, namespace: str) -> Iterator[IO[bytes]]:
+def opened(file: str | None, source: Source) -> Iterator[IO[bytes]]:
     """An export, from its beginning.
 
     Args:
         file: Where it is, `-` for standard input; None for one of the cluster's segments, which is
             spooled to a temporary file.
-        namespace: Of the operator, in the cluster.
+        source: Which cluster's, otherwise.
 
     Raises:
         InputError: The file cannot be read.
@@ -63,25 +77,24 @@ def opened(file: str | None, namespace: str) -> Iterator[IO[bytes]]:
             yield stream
     else:
         with tempfile.TemporaryFile() as spooled:
-            spool(namespace, spooled)
+            spool(source, spooled)
             spooled.seek(0)
             yield spooled
 
 
-def spool(namespace: str, stream: IO[bytes]) -> Seal:
+def spool(source: Source, stream: IO[bytes]) -> Seal:
     """Write an export of the cluster's segments, one segment in memory at a time.
 
     Raises:
         UnavailableError: The cluster is away, or the ledger changes faster than it can be read.
         AgentIdError: The cluster refuses.
     """
-    return asyncio.run(_spool(namespace, stream))
+    return asyncio.run(_spool(source, stream))
 
 
-async def _spool(namespace: str, stream: IO[bytes]) -> Seal:
-    clock = SystemClock()
-    async with Client(await load_credentials(clock=clock)) as client:
-        return await spool_from(client, namespace, stream, clock)
+async def _spool(source: Source, stream: IO[bytes]) -> Seal:
+    async with connected(source.kubeconfig, source.context) as cluster:
+        return await spool_from(cluster.client, source.namespace, stream, cluster.clock)
 
 
 async def spool_from(client: Client, namespace: str, stream: IO[bytes], clock: Clock) -> Seal:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentid.cli.ledger.source import Namespace, opened
+from agentid.cli.connection import (
+    OPERATOR_NAMESPACE,
+    Context,
+    Kubeconfig,
+    OperatorNamespace,
+)
+from agentid.cli.ledger.source import Source, opened
 from agentid.errors import InputError
 from agentid.ledger import AlarmKind, verify_segments
 from agentid.ledger.export import ExportReader
@@ -24,10 +30,13 @@ def verify(
         str | None,
         typer.Argument(help="An export; - reads standard input. Default: the cluster's ledger."),
     ] = None,
-    namespace: Namespace = "agentid-system",
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Check every segment's seal and every chain; exit 1 and say what is wrong if one is broken."""
-    with opened(file, namespace) as stream:
+    source = Source(operator_namespace, kubeconfig, context)
+    with opened(file, source) as stream:
         reader = _Tolerant(ExportReader(stream))
         report = verify_segments(reader)
     for alarm in report.alarms:
