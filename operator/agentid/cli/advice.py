@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from agentid.errors import (
@@ -20,9 +21,11 @@ __all__ = ["in_one_line", "next_step"]
 _NO_KIND: Final = ("could not find the requested resource", "404 page not found")
 """What the API server says where a whole kind is missing, and not one object."""
 
-_NOBODY_THERE: Final = ("no connection to the API server", "is this a Kubernetes")
-_PASSING: Final = (": no answer within", "Too Many Requests", ": 5")
-"""How messages of `kube.failures` begin that tell of the API server's own trouble."""
+_ELSEWHERE: Final = re.compile(
+    r"no connection to the API server|is this a Kubernetes API server|: 3\d\d "
+)
+_PASSING: Final = re.compile(r": no answer within|: 429 |: 5\d\d ")
+"""What messages of `kube.failures` hold that tell of the API server's own trouble."""
 
 _LOG_IN: Final = (
     "the API server does not know you: your token or certificate has expired or is of another "
@@ -67,9 +70,9 @@ def next_step(error: AgentIdError) -> str:
             step = "look for it with kubectl get; is it in another namespace (-n, -A)?"
         case ConflictError():
             step = "somebody else changed it meanwhile; try again"
-        case UnavailableError() if any(each in said for each in _NOBODY_THERE):
+        case UnavailableError() if _ELSEWHERE.search(said):
             step = _CHOOSE
-        case UnavailableError() if any(each in said for each in _PASSING):
+        case UnavailableError() if _PASSING.search(said):
             step = "try again; kubectl get --raw /readyz tells how the API server is"
         case _:
             step = ""

@@ -13,7 +13,7 @@ import typer
 
 from agentid.cli.advice import in_one_line
 from agentid.cli.roster import Entry
-from agentid.errors import AgentIdError, UnavailableError
+from agentid.errors import AgentIdError, InputError, UnavailableError
 from agentid.kube.objects import ObjectKey
 from agentid.kube.reflector import ChangeType, reflect
 from agentid.kube.resources import AGENT_IDENTITIES
@@ -94,13 +94,13 @@ def confirmed(question: str, *, yes: bool) -> bool:
     """Ask on a terminal; elsewhere nothing happens without `--yes`.
 
     Raises:
-        UnavailableError: There is nobody to ask.
+        InputError: There is nobody to ask.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
         message = f"{question} Nobody is there to be asked; say --yes"
-        raise UnavailableError(message)
+        raise InputError(message)
     return typer.confirm(question, err=True)
 
 

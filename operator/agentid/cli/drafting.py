@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import yaml
+from pydantic import ValidationError
 
 from agentid.api.agentidentity import AgentIdentity
+from agentid.api.agentrevocation import IdentityReference
+from agentid.api.model import violations_of
 from agentid.constants import GROUP, VERSION
 from agentid.errors import SpecError
 from agentid.identity import TrustDomain
@@ -145,10 +148,13 @@ def faults_of(draft: Draft, agent_class: AgentClass | None, now: datetime) -> tu
         agent_class: The class that it names, None if that is not known.
         now: From when on schedules of different zones are compared.
     """
+    named = _name_faults(draft)
     try:
         identity = AgentIdentity.parse(draft.to_body())
     except SpecError as error:
-        return error.violations
+        return (*named, *error.violations)
+    if named:
+        return named
     if agent_class is None:
         return ()
     verdict = judge(
@@ -156,6 +162,15 @@ def faults_of(draft: Draft, agent_class: AgentClass | None, now: datetime) -> tu
     )
     if isinstance(verdict, Refused):
         return tuple(each.sentence for each in verdict.violations)
+    return ()
+
+
+def _name_faults(draft: Draft) -> tuple[str, ...]:
+    """What the API server would say of name and namespace; the parser leaves these to it."""
+    try:
+        IdentityReference.model_validate({"namespace": draft.namespace, "name": draft.name})
+    except ValidationError as error:
+        return tuple(f"metadata.{each.sentence}" for each in violations_of(error))
     return ()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentid.api.agentrevocation import AgentRevocationStatus, IncidentReason
     from agentid.kube.objects import JsonObject
 
-__all__ = ["COLUMNS", "Wish", "manifest", "question", "rows"]
+__all__ = ["COLUMNS", "Wish", "certificates", "manifest", "question", "rows"]
 
 COLUMNS: Final = (
     Column("NAMESPACE"),
@@ -94,15 +94,19 @@ def manifest(wish: Wish, namespace: str, now: datetime) -> JsonObject:
 
 def question(status: AgentRevocationStatus, *, hold: bool) -> str:
     """What a person has to say yes to."""
-    certificates, identities = status.matched or 0, status.identities or 0
-    what = f"{certificates} certificate{'' if certificates == 1 else 's'}"
+    identities = status.identities or 0
     whose = f"{identities} identit{'y' if identities == 1 else 'ies'}"
     after = (
         "and hold what is selected until it is released"
         if hold
         else "which get new certificates at once"
     )
-    return f"Revoke {what} of {whose} for good, {after}?"
+    return f"Revoke {certificates(status.matched or 0)} of {whose} for good, {after}?"
+
+
+def certificates(count: int) -> str:
+    """So many certificates."""
+    return f"{count} certificate{'' if count == 1 else 's'}"
 
 
 def rows(status: AgentRevocationStatus) -> Iterator[tuple[Cell, ...]]:

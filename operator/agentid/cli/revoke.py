@@ -14,8 +14,8 @@ from agentid.api.duration import parse_duration
 from agentid.cli.bulk import Names, Timeout, Wait, Yes
 from agentid.cli.connection import Context, Kubeconfig, Namespace, connected
 from agentid.cli.output import Format, Output, as_name, in_colour, print_data, render_table, slim
-from agentid.cli.revocation import COLUMNS, Wish, manifest, question, rows
-from agentid.errors import NotFoundError, UnavailableError
+from agentid.cli.revocation import COLUMNS, Wish, certificates, manifest, question, rows
+from agentid.errors import InputError, NotFoundError, UnavailableError
 from agentid.kube.objects import ObjectKey, uid_of
 from agentid.kube.resources import AGENT_REVOCATIONS
 
@@ -118,9 +118,10 @@ async def _revoke(
             raise typer.Exit(1)
         await cluster.client.patch_merge(AGENT_REVOCATIONS, key, {"spec": {"dryRun": False}})
         if wait:
+            typer.echo("Revoking; the last look comes some 12 s after the first.", err=True)
             done = await _until(cluster, made, _is_executed, seconds)
             count = AgentRevocation.status_of(done).revoked or 0
-            typer.echo(f"{count} certificates are revoked by AgentRevocation {key}.", err=True)
+            typer.echo(f"Revoked by AgentRevocation {key}: {certificates(count)}.", err=True)
         else:
             typer.echo(f"AgentRevocation {key} executes. Do not delete it before.", err=True)
         if wish.hold:
@@ -137,7 +138,7 @@ async def _may_execute(
     """Ask; what nobody wants goes again.
 
     Raises:
-        UnavailableError: There is nobody to ask.
+        InputError: There is nobody to ask.
     """
     if yes:
         return True
@@ -145,7 +146,7 @@ async def _may_execute(
     if not sys.stdin.isatty():
         await _remove(cluster, made)
         message = f"{asked} Nobody is there to be asked; say --yes, or look first with --dry-run"
-        raise UnavailableError(message)
+        raise InputError(message)
     agreed = False
     try:
         agreed = typer.confirm(asked, err=True)

@@ -15,7 +15,7 @@ from agentid.cli.connection import (
     connected,
 )
 from agentid.cli.doctor import installation, operation
-from agentid.cli.doctor.findings import Finding, Verdict
+from agentid.cli.doctor.findings import Finding, Severity
 from agentid.cli.output import Format, Line, Output, Tone, print_data, print_lines
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ CHECKS: Final = (
 """From the ground up: what a later one finds may have its cause in an earlier one."""
 
 _TONES: Final = {
-    Verdict.OK: Tone.GOOD,
-    Verdict.UNKNOWN: Tone.CARE,
-    Verdict.WARNING: Tone.CARE,
-    Verdict.PROBLEM: Tone.BAD,
+    Severity.OK: Tone.GOOD,
+    Severity.UNKNOWN: Tone.CARE,
+    Severity.WARNING: Tone.CARE,
+    Severity.PROBLEM: Tone.BAD,
 }
 
 
@@ -72,10 +72,10 @@ def doctor(
             print_data([each.to_json() for each in findings], output)
         case Format.NAME:
             for each in findings:
-                typer.echo(f"{each.verdict.value} {each.about}")
+                typer.echo(f"{each.severity.value} {each.about}")
         case Format.TABLE | Format.WIDE:
             print_lines(lines(findings, wide=output is Format.WIDE))
-    if any(each.verdict is Verdict.PROBLEM for each in findings):
+    if any(each.severity is Severity.PROBLEM for each in findings):
         raise typer.Exit(1)
 
 
@@ -87,15 +87,15 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
 
 def lines(findings: Iterable[Finding], *, wide: bool) -> Iterator[Line]:
     """Findings as lines, each with its remedy, and how many there are of each sort."""
-    counted = dict.fromkeys(Verdict, 0)
+    counted = dict.fromkeys(Severity, 0)
     for each in findings:
-        counted[each.verdict] += 1
-        if each.verdict is Verdict.OK and not wide:
+        counted[each.severity] += 1
+        if each.severity is Severity.OK and not wide:
             continue
-        yield Line(each.verdict.value, f"{each.about}: {each.found}", _TONES[each.verdict])
+        yield Line(each.severity.value, f"{each.about}: {each.found}", _TONES[each.severity])
         if each.remedy:
             yield Line("", f"→ {each.remedy}")
-    said = ", ".join(f"{count} {verdict.value}" for verdict, count in counted.items() if count)
+    said = ", ".join(f"{count} {severity.value}" for severity, count in counted.items() if count)
     yield Line("checked", said)
 
 

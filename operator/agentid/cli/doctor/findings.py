@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Finding", "Verdict"]
+__all__ = ["Finding", "Severity"]
 
 
-class Verdict(StrEnum):
-    """How bad it is."""
+class Severity(StrEnum):
+    """How much it matters."""
 
     OK = "ok"
     """As it should be."""
@@ -26,13 +26,13 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        verdict: How it is.
+        severity: How it is.
         about: What it is about, in a few words.
         found: What was found, in a sentence.
         remedy: How to mend it; empty where there is nothing to mend.
     """
 
-    verdict: Verdict
+    severity: Severity
     about: str
     found: str
     remedy: str = ""
@@ -40,7 +40,7 @@ class Finding:
     def to_json(self) -> dict[str, str]:
         """The same for programs."""
         return {
-            "verdict": self.verdict.value,
+            "severity": self.severity.value,
             "about": self.about,
             "found": self.found,
             "remedy": self.remedy,

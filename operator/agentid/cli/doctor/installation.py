@@ -11,7 +11,7 @@ from cryptography import x509
 
 from agentid.api.crd import crd_manifests
 from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Unreadable
-from agentid.cli.doctor.findings import Finding, Verdict
+from agentid.cli.doctor.findings import Finding, Severity
 from agentid.constants import VERSION
 
 if TYPE_CHECKING:
@@ -43,20 +43,20 @@ POLICIES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """What `manifests/policies` installs, and what is open where one of them is missing."""
 
-_APPLY: Final = "apply what you installed agentid with once more (kubectl apply --server-side)"
+_APPLY: Final = "install agentid's manifests, or its chart, once more"
 
 
 def api_server(facts: Facts) -> Iterator[Finding]:
     """The API server is new enough."""
     if isinstance(facts.version, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "API server", facts.version.why)
+        yield Finding(Severity.UNKNOWN, "API server", facts.version.why)
         return
     found = re.match(r"v?(\d+)\.(\d+)", facts.version)
     if found is not None and (int(found[1]), int(found[2])) >= _OLDEST:
-        yield Finding(Verdict.OK, "API server", f"it is {facts.version}")
+        yield Finding(Severity.OK, "API server", f"it is {facts.version}")
         return
     yield Finding(
-        Verdict.PROBLEM,
+        Severity.PROBLEM,
         "API server",
         f"it is {facts.version or 'of an unknown version'}, and agentid needs Kubernetes "
         f"{_OLDEST[0]}.{_OLDEST[1]} or newer",
@@ -68,11 +68,11 @@ def clock(facts: Facts) -> Iterator[Finding]:
     """This machine and the API server agree on the time."""
     seconds = facts.skew.total_seconds()
     if abs(seconds) <= _SKEW:
-        yield Finding(Verdict.OK, "clock", "this machine and the API server agree on the time")
+        yield Finding(Severity.OK, "clock", "this machine and the API server agree on the time")
         return
     way = "ahead of" if seconds > 0 else "behind"
     yield Finding(
-        Verdict.WARNING,
+        Severity.WARNING,
         "clock",
         f"this machine is {abs(seconds):.0f} s {way} the API server",
         "set the clock that is wrong (timedatectl); what is told here of remaining times is off by "
@@ -83,7 +83,7 @@ def clock(facts: Facts) -> Iterator[Finding]:
 def crds(facts: Facts) -> Iterator[Finding]:
     """Every kind is served, in the version and with the schema of this program."""
     if isinstance(facts.crds, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "CRDs", facts.crds.why)
+        yield Finding(Severity.UNKNOWN, "CRDs", facts.crds.why)
         return
     for wanted in crd_manifests():
         metadata, spec = wanted["metadata"], wanted["spec"]
@@ -91,7 +91,7 @@ def crds(facts: Facts) -> Iterator[Finding]:
         there = facts.crds.get(name)
         if there is None:
             yield Finding(
-                Verdict.PROBLEM, f"CRD {name}", "it is not installed",
+                Severity.PROBLEM, f"CRD {name}", "it is not installed",
                 "agentid crds | kubectl apply --server-side -f -",
             )  # fmt: skip
         else:
@@ -108,17 +108,17 @@ def _crd(name: str, there: JsonObject, wanted: JsonObject) -> Finding:
         ):
             said = f"{condition.get('type')} is {condition.get('status')}"
             return Finding(
-                Verdict.PROBLEM, about, f"{said}: {condition.get('message')}",
+                Severity.PROBLEM, about, f"{said}: {condition.get('message')}",
                 "remove the CRD of somebody else that has these names",
             )  # fmt: skip
     if not version.get("served"):
         found = f"version {VERSION} is not served, so this program cannot read its objects"
-        return Finding(Verdict.PROBLEM, about, found, f"install the CRDs of this release: {apply}")
+        return Finding(Severity.PROBLEM, about, found, f"install the CRDs of this release: {apply}")
     if version.get("schema") != wanted.get("schema"):
         found = "its schema is of another release than this program"
         remedy = f"use the program of the release that runs, or upgrade the CRDs: {apply}"
-        return Finding(Verdict.WARNING, about, found, remedy)
-    return Finding(Verdict.OK, about, f"{VERSION} is served, with the schema of this release")
+        return Finding(Severity.WARNING, about, found, remedy)
+    return Finding(Severity.OK, about, f"{VERSION} is served, with the schema of this release")
 
 
 def _version(spec: object) -> JsonObject:
@@ -150,8 +150,8 @@ def policies(facts: Facts) -> Iterator[Finding]:
 def _no_policies(kind: str, trouble: Unreadable) -> Finding:
     if trouble.absent and kind == "MutatingAdmissionPolicy":
         said = "this API server has none; the controller adds the finalizer itself"
-        return Finding(Verdict.OK, kind, said)
-    return Finding(Verdict.UNKNOWN, kind, trouble.why)
+        return Finding(Severity.OK, kind, said)
+    return Finding(Severity.UNKNOWN, kind, trouble.why)
 
 
 def _policy(
@@ -159,7 +159,7 @@ def _policy(
 ) -> Finding:
     about = f"{kind} {name}"
     # The controller makes up for the finalizer, for nothing else.
-    bad = Verdict.WARNING if kind.startswith("Mutating") else Verdict.PROBLEM
+    bad = Severity.WARNING if kind.startswith("Mutating") else Severity.PROBLEM
     if there is None:
         return Finding(bad, about, f"it is not installed: {risk}", _APPLY)
     if bound is None:
@@ -176,28 +176,28 @@ def _policy(
     if warnings:
         said = " ".join(str(warnings[0].get("warning")).split())
         return Finding(
-            Verdict.WARNING, about, f"the API server doubts an expression: {said}", _APPLY
+            Severity.WARNING, about, f"the API server doubts an expression: {said}", _APPLY
         )
-    return Finding(Verdict.OK, about, "it is in force")
+    return Finding(Severity.OK, about, "it is in force")
 
 
 def rights(facts: Facts) -> Iterator[Finding]:
     """The controller's ServiceAccount has the rights it needs, and none that would be dangerous."""
     about = f"rights of {facts.namespace}/{facts.account}"
     if isinstance(facts.rights, Unreadable):
-        yield Finding(Verdict.UNKNOWN, about, facts.rights.why)
+        yield Finding(Severity.UNKNOWN, about, facts.rights.why)
         return
     missing = [right for right in RIGHTS if not facts.rights.get(right)]
     if missing:
         named = ", ".join(str(each) for each in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""  # noqa: PLR2004
-        yield Finding(Verdict.PROBLEM, about, f"it may not {named}{more}", _APPLY)
+        yield Finding(Severity.PROBLEM, about, f"it may not {named}{more}", _APPLY)
     else:
-        yield Finding(Verdict.OK, about, f"it has the {len(RIGHTS)} that it needs")
+        yield Finding(Severity.OK, about, f"it has the {len(RIGHTS)} that it needs")
     for right in FORBIDDEN:
         if facts.rights.get(right):
             yield Finding(
-                Verdict.PROBLEM,
+                Severity.PROBLEM,
                 about,
                 f"it may {right} in the whole cluster, which agentid never needs",
                 "find the binding: kubectl get clusterrolebindings -o wide | grep "
@@ -208,10 +208,10 @@ def rights(facts: Facts) -> Iterator[Finding]:
 def webhooks(facts: Facts) -> Iterator[Finding]:
     """Webhooks that look at our kinds, or are ours, can be reached and are trusted."""
     if isinstance(facts.webhooks, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "webhooks", facts.webhooks.why)
+        yield Finding(Severity.UNKNOWN, "webhooks", facts.webhooks.why)
         return
     if not facts.webhooks:
-        yield Finding(Verdict.OK, "webhooks", "none concerns agentid")
+        yield Finding(Severity.OK, "webhooks", "none concerns agentid")
     for hook in facts.webhooks:
         yield _webhook(facts, hook)
 
@@ -221,18 +221,18 @@ def _webhook(facts: Facts, hook: JsonObject) -> Finding:
     config = hook.get("clientConfig")
     config = config if isinstance(config, dict) else {}
     service = config.get("service")
-    bad = Verdict.WARNING if hook.get("failurePolicy") == "Ignore" else Verdict.PROBLEM
+    bad = Severity.WARNING if hook.get("failurePolicy") == "Ignore" else Severity.PROBLEM
     if (fault := _bundle_fault(config.get("caBundle"), facts)) is not None:
         remedy = "put the CA of its server into clientConfig.caBundle"
         return Finding(bad, about, fault, remedy)
     if isinstance(service, dict) and service.get("namespace") == facts.namespace:
         name = str(service.get("name"))
         if isinstance(facts.services, Unreadable):
-            return Finding(Verdict.UNKNOWN, about, facts.services.why)
+            return Finding(Severity.UNKNOWN, about, facts.services.why)
         if not facts.services.get(name):
             found = f"nothing ready is behind Service {facts.namespace}/{name}"
             return Finding(bad, about, found, f"kubectl -n {facts.namespace} get pods,services")
-    return Finding(Verdict.OK, about, "it can be called")
+    return Finding(Severity.OK, about, "it can be called")
 
 
 def _bundle_fault(bundle: object, facts: Facts) -> str | None:

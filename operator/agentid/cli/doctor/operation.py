@@ -11,7 +11,7 @@ from agentid.api.agentissuer import AuthorityRole, AuthorityState
 from agentid.api.conditions import ConditionStatus, ConditionType, Reason
 from agentid.api.fields import format_time, parse_time
 from agentid.cli.doctor.facts import Unreadable
-from agentid.cli.doctor.findings import Finding, Verdict
+from agentid.cli.doctor.findings import Finding, Severity
 from agentid.cli.output import span
 from agentid.errors import InputError
 
@@ -38,34 +38,36 @@ def lease(facts: Facts) -> Iterator[Finding]:
     """A controller leads, and its clock is right."""
     about, body = "controller", facts.lease
     if isinstance(body, Unreadable):
-        yield Finding(Verdict.UNKNOWN, about, body.why)
+        yield Finding(Severity.UNKNOWN, about, body.why)
         return
     start = f"start it, or look why it does not run: kubectl -n {facts.namespace} get pods"
     if body is None:
         found = f"there is no Lease in namespace {facts.namespace}: none has ever run there"
-        yield Finding(Verdict.PROBLEM, about, found, f"{start}; --operator-namespace names another")
+        yield Finding(
+            Severity.PROBLEM, about, found, f"{start}; --operator-namespace names another"
+        )
         return
     spec = body.get("spec")
     spec = spec if isinstance(spec, dict) else {}
     holder, renewed = str(spec.get("holderIdentity") or ""), _time(spec.get("renewTime"))
     seconds = spec.get("leaseDurationSeconds")
     if renewed is None or not isinstance(seconds, int):
-        yield Finding(Verdict.PROBLEM, about, "its Lease does not say when it was renewed", start)
+        yield Finding(Severity.PROBLEM, about, "its Lease does not say when it was renewed", start)
         return
     written = _written(body) or renewed
     silent = facts.now - written
     if not holder:
-        yield Finding(Verdict.PROBLEM, about, "the last one has stopped, and none leads", start)
+        yield Finding(Severity.PROBLEM, about, "the last one has stopped, and none leads", start)
     elif silent > timedelta(seconds=seconds):
         found = f"{holder} renewed its Lease {span(silent)} ago, and then no more; none leads"
-        yield Finding(Verdict.PROBLEM, about, found, start)
+        yield Finding(Severity.PROBLEM, about, found, start)
     else:
-        yield Finding(Verdict.OK, about, f"{holder} leads")
+        yield Finding(Severity.OK, about, f"{holder} leads")
     skew = (renewed - written).total_seconds()
     if abs(skew) > _SKEW:
         way = "ahead of" if skew > 0 else "behind"
         yield Finding(
-            Verdict.PROBLEM,
+            Severity.PROBLEM,
             "clock of the controller",
             f"it is {abs(skew):.0f} s {way} the API server, and dates certificates by it",
             "set the clock of its node",
@@ -92,11 +94,11 @@ def ledger(facts: Facts) -> Iterator[Finding]:
     """The ledger is whole."""
     report = facts.ledger
     if isinstance(report, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "ledger", report.why)
+        yield Finding(Severity.UNKNOWN, "ledger", report.why)
         return
     for alarm in report.alarms:
         yield Finding(
-            Verdict.PROBLEM,
+            Severity.PROBLEM,
             "ledger",
             f"{alarm.kind.value}: {alarm.detail}",
             "keep a copy before anything else (agentid ledger export), and see "
@@ -104,17 +106,17 @@ def ledger(facts: Facts) -> Iterator[Finding]:
         )
     if not report.alarms:
         found = f"it is whole: {report.records} records in {report.segments} segments"
-        yield Finding(Verdict.OK, "ledger", found)
+        yield Finding(Severity.OK, "ledger", found)
 
 
 def authorities(facts: Facts) -> Iterator[Finding]:
     """Every issuer can sign, and its authorities have successors in time."""
     if isinstance(facts.issuers, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "issuers", facts.issuers.why)
+        yield Finding(Severity.UNKNOWN, "issuers", facts.issuers.why)
         return
     if not facts.issuers:
         yield Finding(
-            Verdict.WARNING, "issuers", "there is none, so nothing can be issued",
+            Severity.WARNING, "issuers", "there is none, so nothing can be issued",
             "create an AgentIssuer; manifests/samples has one",
         )  # fmt: skip
     for name, issuer in facts.issuers.items():
@@ -123,7 +125,7 @@ def authorities(facts: Facts) -> Iterator[Finding]:
             *_conditions(about, issuer.status.conditions, f"agentid issuer show {name}"),
             *_expiry(about, issuer, facts.now),
         ]
-        yield from faults or [Finding(Verdict.OK, about, _until(issuer))]
+        yield from faults or [Finding(Severity.OK, about, _until(issuer))]
 
 
 def _until(issuer: AgentIssuer) -> str:
@@ -144,12 +146,12 @@ def _expiry(about: str, issuer: AgentIssuer, now: datetime) -> Iterator[Finding]
             rotate += " --root"
         if left <= timedelta(0):
             found = f"its {which} has expired: nothing it signed is accepted any more"
-            yield Finding(Verdict.PROBLEM, about, found, rotate)
+            yield Finding(Severity.PROBLEM, about, found, rotate)
         elif left * _OVERDUE[each.role] < each.not_after - each.not_before and not _succeeded(
             each, known
         ):
             found = f"its {which} ends in {span(left)}, and no successor is there"
-            yield Finding(Verdict.WARNING, about, found, f"{rotate}; {_LOG}")
+            yield Finding(Severity.WARNING, about, found, f"{rotate}; {_LOG}")
 
 
 def _succeeded(one: AuthorityStatus, known: Iterable[AuthorityStatus]) -> bool:
@@ -167,34 +169,34 @@ def _conditions(about: str, conditions: Iterable[Condition], remedy: str) -> Ite
     ready = by_type.get(ConditionType.READY)
     stalled = by_type.get(ConditionType.STALLED)
     if stalled is not None:
-        yield Finding(Verdict.PROBLEM, about, f"{stalled.reason}: {stalled.message}", remedy)
+        yield Finding(Severity.PROBLEM, about, f"{stalled.reason}: {stalled.message}", remedy)
     elif ready is None or ready.status is ConditionStatus.UNKNOWN:
         found = "no controller has looked at it yet"
-        yield Finding(Verdict.WARNING, about, found, "see what is said of the controller")
+        yield Finding(Severity.WARNING, about, found, "see what is said of the controller")
     elif ready.status is ConditionStatus.FALSE:
-        yield Finding(Verdict.PROBLEM, about, f"{ready.reason}: {ready.message}", remedy)
+        yield Finding(Severity.PROBLEM, about, f"{ready.reason}: {ready.message}", remedy)
     current = by_type.get(ConditionType.AUTHORITIES_CURRENT)
     if current is not None and current.status is ConditionStatus.FALSE:
-        yield Finding(Verdict.PROBLEM, about, f"{current.reason}: {current.message}", remedy)
+        yield Finding(Severity.PROBLEM, about, f"{current.reason}: {current.message}", remedy)
     withheld = by_type.get(ConditionType.BUNDLE_WITHHELD)
     if withheld is not None and withheld.status is ConditionStatus.TRUE:
-        yield Finding(Verdict.PROBLEM, about, f"{withheld.reason}: {withheld.message}", remedy)
+        yield Finding(Severity.PROBLEM, about, f"{withheld.reason}: {withheld.message}", remedy)
 
 
 def crls(facts: Facts) -> Iterator[Finding]:
     """Every CRL is current, and signed anew in time."""
     if isinstance(facts.crls, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "CRLs", facts.crls.why)
+        yield Finding(Severity.UNKNOWN, "CRLs", facts.crls.why)
         return
     faults = [fault for crl in facts.crls if (fault := _crl(crl, facts.now)) is not None]
     yield from faults
     if not faults and facts.crls:
         first = min(each.next_update for each in facts.crls)
         found = f"{len(facts.crls)} are current; the first ends {format_time(first)}"
-        yield Finding(Verdict.OK, "CRLs", found)
+        yield Finding(Severity.OK, "CRLs", found)
     if not facts.crls and facts.issuers:
         yield Finding(
-            Verdict.PROBLEM, "CRLs", "none is published, so verifiers that ask refuse everybody",
+            Severity.PROBLEM, "CRLs", "none is published, so verifiers that ask refuse everybody",
             _LOG,
         )  # fmt: skip
 
@@ -202,13 +204,13 @@ def crls(facts: Facts) -> Iterator[Finding]:
 def _crl(crl: Crl, now: datetime) -> Finding | None:
     about = f"CRL {crl.name}"
     if crl.fault:
-        return Finding(Verdict.PROBLEM, about, crl.fault, f"delete its ConfigMap; {_LOG}")
+        return Finding(Severity.PROBLEM, about, crl.fault, f"delete its ConfigMap; {_LOG}")
     if crl.next_update < now:
         found = f"it ended {span(now - crl.next_update)} ago: verifiers that ask refuse its agents"
-        return Finding(Verdict.PROBLEM, about, found, f"have a controller run; {_LOG}")
+        return Finding(Severity.PROBLEM, about, found, f"have a controller run; {_LOG}")
     if (crl.next_update - now) * 2 < crl.next_update - crl.this_update:
         found = f"it ends in {span(crl.next_update - now)}, and should have been signed anew"
-        return Finding(Verdict.WARNING, about, found, f"have a controller run; {_LOG}")
+        return Finding(Severity.WARNING, about, found, f"have a controller run; {_LOG}")
     return None
 
 
@@ -216,7 +218,7 @@ def bundles(facts: Facts) -> Iterator[Finding]:
     """The trust bundle of every issuer is published, in the version that its status tells."""
     if isinstance(facts.bundles, Unreadable) or isinstance(facts.issuers, Unreadable):
         if isinstance(facts.bundles, Unreadable):
-            yield Finding(Verdict.UNKNOWN, "bundles", facts.bundles.why)
+            yield Finding(Severity.UNKNOWN, "bundles", facts.bundles.why)
         return
     for name, issuer in facts.issuers.items():
         about, wanted = f"bundle of AgentIssuer {name}", issuer.status.bundle_sequence
@@ -224,12 +226,12 @@ def bundles(facts: Facts) -> Iterator[Finding]:
         if wanted is None:
             continue  # it never signed; its conditions say why
         if there is None:
-            yield Finding(Verdict.PROBLEM, about, "it is not published", _LOG)
+            yield Finding(Severity.PROBLEM, about, "it is not published", _LOG)
         elif there < wanted:
             found = f"sequence {there} is published, and {wanted} is the newest"
-            yield Finding(Verdict.PROBLEM, about, found, _LOG)
+            yield Finding(Severity.PROBLEM, about, found, _LOG)
         else:
-            yield Finding(Verdict.OK, about, f"sequence {there} is published")
+            yield Finding(Severity.OK, about, f"sequence {there} is published")
 
 
 def responder(facts: Facts) -> Iterator[Finding]:
@@ -242,12 +244,12 @@ def responder(facts: Facts) -> Iterator[Finding]:
         name, _, rest = host.partition(".")
         if rest not in {f"{facts.namespace}.svc", f"{facts.namespace}.svc.cluster.local"}:
             found = "it is outside of the cluster, and was not asked"
-            yield Finding(Verdict.UNKNOWN, about, found)
+            yield Finding(Severity.UNKNOWN, about, found)
         elif isinstance(facts.services, Unreadable):
-            yield Finding(Verdict.UNKNOWN, about, facts.services.why)
+            yield Finding(Severity.UNKNOWN, about, facts.services.why)
         elif name not in facts.services:
             yield Finding(
-                Verdict.PROBLEM,
+                Severity.PROBLEM,
                 about,
                 f"there is no Service {facts.namespace}/{name}, which certificates name: verifiers "
                 "that ask for revocations get no answer",
@@ -257,10 +259,10 @@ def responder(facts: Facts) -> Iterator[Finding]:
         elif not facts.services[name]:
             found = f"nothing ready is behind Service {facts.namespace}/{name}"
             remedy = f"kubectl -n {facts.namespace} get pods"
-            yield Finding(Verdict.PROBLEM, about, found, remedy)
+            yield Finding(Severity.PROBLEM, about, found, remedy)
         else:
             found = f"{facts.services[name]} ready behind Service {facts.namespace}/{name}"
-            yield Finding(Verdict.OK, about, found)
+            yield Finding(Severity.OK, about, found)
 
 
 def resources(facts: Facts) -> Iterator[Finding]:
@@ -268,7 +270,7 @@ def resources(facts: Facts) -> Iterator[Finding]:
     for name, fault in facts.malformed.items():
         kind, _, object_name = name.partition(" ")
         remedy = f"kubectl edit {kind.lower()} {object_name}"
-        yield Finding(Verdict.PROBLEM, name, f"it does not parse: {fault}", remedy)
+        yield Finding(Severity.PROBLEM, name, f"it does not parse: {fault}", remedy)
     yield from _classes(facts)
     yield from _incidents(facts)
     yield from _identities(facts)
@@ -276,7 +278,7 @@ def resources(facts: Facts) -> Iterator[Finding]:
 
 def _classes(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.classes, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "classes", facts.classes.why)
+        yield Finding(Severity.UNKNOWN, "classes", facts.classes.why)
         return
     faults = [
         finding
@@ -285,25 +287,25 @@ def _classes(facts: Facts) -> Iterator[Finding]:
             f"AgentClass {name}", found.status.conditions, f"kubectl edit agentclass {name}"
         )
     ]
-    yield from faults or [Finding(Verdict.OK, "classes", f"{len(facts.classes)} can be used")]
+    yield from faults or [Finding(Severity.OK, "classes", f"{len(facts.classes)} can be used")]
 
 
 def _incidents(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.incidents, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "incidents", facts.incidents.why)
+        yield Finding(Severity.UNKNOWN, "incidents", facts.incidents.why)
         return
     for name, found in facts.incidents.items():
         for each in found.status.conditions:
             if each.type == ConditionType.STALLED:
                 yield Finding(
-                    Verdict.PROBLEM, f"AgentRevocation {name}", each.message,
+                    Severity.PROBLEM, f"AgentRevocation {name}", each.message,
                     "docs/operations/incidents.md",
                 )  # fmt: skip
 
 
 def _identities(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.identities, Unreadable):
-        yield Finding(Verdict.UNKNOWN, "identities", facts.identities.why)
+        yield Finding(Severity.UNKNOWN, "identities", facts.identities.why)
         return
     intended = {Reason.SUSPENDED, Reason.HELD, Reason.DELETING}
     unready = Counter(
@@ -313,11 +315,11 @@ def _identities(facts: Facts) -> Iterator[Finding]:
     )
     for reason, count in sorted(unready.items()):
         yield Finding(
-            Verdict.WARNING,
+            Severity.WARNING,
             "identities",
             f"{count} of {len(facts.identities)} are not Ready: {reason}",
             "agentid list -A --not-ready tells which, and agentid show why",
         )
     if not unready:
         found = f"all {len(facts.identities)} are Ready, or are kept from it on purpose"
-        yield Finding(Verdict.OK, "identities", found)
+        yield Finding(Severity.OK, "identities", found)
