@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,11 +20,12 @@ from tests.support.manifests import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.support.api import Api
 
 __all__ = ["api", "make_class", "running"]
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("running")]
 
@@ -357,19 +360,27 @@ def test_a_terminal_has_colours_and_a_pipe_has_none(
 
 
 def test_kubectl_finds_the_plugin(api: Api, tmp_path: Path) -> None:
-    """`kubectl agentid` is this program, and its usage says so."""
-    plugin = tmp_path / "kubectl-agentid"
-    plugin.write_text(f"#!{sys.executable}\nfrom agentid.cli import main\nmain()\n", "utf-8")
-    plugin.chmod(0o755)
-    environment: dict[str, Any] = {
-        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "KUBECONFIG": str(api.cluster.kubeconfig),
-    }  # fmt: skip
-    done = subprocess.run(
-        [*api.cluster.kubectl_command, "agentid", "list", "--help"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "Usage: kubectl agentid list [OPTIONS]" in done.stdout, done.stderr
+    """`kubectl agentid` is this program, its usage says so, and kubectl completes it."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    for name, entry in scripts.items():
+        module, function = entry.split(":")
+        text = f"#!{sys.executable}\nfrom {module} import {function}\n{function}()\n"
+        (tmp_path / name).write_text(text, "utf-8")
+        (tmp_path / name).chmod(0o755)
+
+    def kubectl(*arguments: str) -> str:
+        environment = {**os.environ, "KUBECONFIG": str(api.cluster.kubeconfig)}
+        environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+        done = subprocess.run(
+            [*api.cluster.kubectl_command, *arguments],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    assert "Usage: kubectl agentid list [OPTIONS]" in kubectl("agentid", "list", "--help")
+    assert kubectl("agentid", "show", "x").startswith("kubectl agentid: get agentidentities")
+    assert kubectl("__complete", "agentid", "re").splitlines()[:2] == ["renew", "resume"]
+    assert "--expiring" in kubectl("__complete", "agentid", "list", "--e").splitlines()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import sys
 from typing import Final
 
@@ -34,7 +36,7 @@ from agentid.cli.doctor import command as doctor
 from agentid.cli.program import program_name
 from agentid.errors import AgentIdError
 
-__all__ = ["EXIT_ERROR", "app", "main"]
+__all__ = ["EXIT_ERROR", "app", "complete", "main"]
 
 EXIT_ERROR: Final = 2
 """Something could not be done; 1 means that it was done and the answer is no."""
@@ -71,6 +73,21 @@ app.command("crds", rich_help_panel=_FILES)(crds.crds)
 app.command("completion", rich_help_panel=_FILES)(completion.completion)
 app.command("operator", rich_help_panel=_PROCESSES)(operator.operator)
 app.command("responder", rich_help_panel=_PROCESSES)(responder.responder)
+
+
+def complete() -> None:
+    """Complete `kubectl agentid`: kubectl runs this with the words so far, the last one unfinished.
+
+    Prints what may come, and the directive by which kubectl offers no files
+    (k8s.io/kubectl/pkg/cmd/plugin, plugin_completion.go).
+    """
+    words = ["agentid", *sys.argv[1:]]
+    os.environ[COMPLETE_VARIABLE] = "complete_bash"
+    os.environ["COMP_WORDS"] = shlex.join(words)
+    os.environ["COMP_CWORD"] = str(len(words) - 1)
+    with contextlib.suppress(SystemExit):
+        main()
+    typer.echo(":4")
 
 
 def main() -> None:

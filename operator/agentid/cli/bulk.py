@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from agentid.cli.advice import in_one_line
+from agentid.cli.output import plain
 from agentid.cli.roster import Entry
 from agentid.errors import AgentIdError, InputError, UnavailableError
 from agentid.kube.objects import ObjectKey
@@ -77,7 +78,7 @@ class Report:
         for key in self.done:
             typer.echo(f"{key} {participle}")
         for key, why in (self.refused | self.failed).items():
-            typer.echo(f"{key} not {participle}: {why}", err=True)
+            typer.echo(f"{key} not {participle}: {plain(why)}", err=True)
         for key in self.late:
             typer.echo(
                 f"{key} not {participle} in time; look again with: agentid show "

@@ -159,11 +159,11 @@ def print_lines(lines: Iterable[Line]) -> None:
 
 
 def print_data(value: object, form: Format) -> None:
-    """Print a value as YAML, or as JSON for every other form."""
+    """Print a value as YAML, or else as JSON; in ASCII, so that no terminal acts on it."""
     if form is Format.YAML:
-        typer.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+        typer.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
     else:
-        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(value, indent=2))
 
 
 def as_list(bodies: Iterable[JsonObject], resource: Resource) -> JsonObject:

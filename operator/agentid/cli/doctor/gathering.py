@@ -19,7 +19,7 @@ from agentid.cli.roster import Entry
 from agentid.cli.servertime import server_time
 from agentid.constants import GROUP, LABEL_PUBLICATION
 from agentid.errors import (
-    ForbiddenError,
+    ApiError,
     InputError,
     NotFoundError,
     SpecError,
@@ -123,9 +123,7 @@ async def _seen(question: Awaitable[T]) -> Seen[T]:
         return await question
     except NotFoundError as error:
         return Unreadable(str(error), absent=True)
-    except ForbiddenError as error:
-        return Unreadable(str(error))
-    except InputError as error:
+    except (ApiError, InputError) as error:
         return Unreadable(str(error))
 
 

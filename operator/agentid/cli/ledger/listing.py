@@ -73,7 +73,9 @@ def list_certificates(
         str | None, typer.Option(help="Good at that moment: valid, and not revoked yet.")
     ] = None,
     sort: Annotated[SortKey, typer.Option(help="Ascending.")] = SortKey.ISSUED,
-    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TABLE,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="How to print it; jsonl: one on a line.")
+    ] = Output.TABLE,
     from_file: FromFile = None,
     operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
     kubeconfig: Kubeconfig = None,
