@@ -50,8 +50,8 @@ kubectl agentid doctor                          what is wrong here, and how to m
 ## What is printed
 
 `-o table` is for people, `-o wide` has more columns or lines, `-o json` and `-o yaml` are for
-programs, `-o name` for xargs and kubectl. Answers go to standard output, all else to standard error.
-Colours and progress bars are for terminals only, and colours not where `NO_COLOR` is set.
+programs, `-o name` for xargs and kubectl. Answers go to standard output, everything else to
+standard error. Colours and progress bars are for terminals only; `NO_COLOR` takes colours away.
 
 What cannot be taken back is asked before, on a terminal; elsewhere it needs `--yes`.
 

@@ -6,7 +6,7 @@ certificates in use is told from what the present spec is granted, as the cluste
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -15,12 +15,13 @@ from agentid.api.agentidentity import AgentIdentity
 from agentid.api.conditions import ConditionStatus, ConditionType
 from agentid.api.duration import format_duration
 from agentid.api.vocabulary import DeliveryMode
+from agentid.cli.grant_words import certificate_lines, changes
+from agentid.cli.manifests import unknown_fields
 from agentid.cli.output import Line, Tone
 from agentid.errors import SpecError
 from agentid.policy.grant import Grant, takes_away
 from agentid.policy.incident import Bearer
 from agentid.policy.judge import Granted, Refused, exceeds, judge
-from agentid.policy.renewal import kept_before_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,7 +134,15 @@ def forecast(body: JsonObject, around: Surroundings, now: datetime) -> Forecast:
             for at, each in enumerate(error.violations)
         )
         return _made(key, Outcome.MALFORMED, faults)
-    return _Teller(identity, around, now).tell(key, tuple(_unknown(body, identity)))
+    unknown = tuple(
+        Line(
+            "" if at else "unknown field",
+            f"{name} is no field of an AgentIdentity and has no effect; is it misspelt?",
+            Tone.CARE,
+        )
+        for at, name in enumerate(unknown_fields(body, identity))
+    )
+    return _Teller(identity, around, now).tell(key, unknown)
 
 
 class _Teller:
@@ -167,7 +176,7 @@ class _Teller:
                 ]
             case Granted() if agent_class is not None:
                 grant = verdict.grant
-                lines += _certificate(grant, agent_class)
+                lines += certificate_lines(grant, agent_class)
         outcome, said = self._outcome(verdict)
         lines += [Line("" if at else "then", each) for at, each in enumerate(said)]
         if around.refusal is not None:
@@ -253,7 +262,7 @@ class _Teller:
             return Outcome.ISSUED, ["a certificate is issued: there is none yet"]
         if compared == new:
             return Outcome.UNCHANGED, ["nothing changes for its certificate: the one in use stays"]
-        changed = ", ".join(_changes(compared, new))
+        changed = ", ".join(changes(compared, new))
         said = [f"a new certificate is issued at once: {changed} changes"]
         if takes_away(old, new, self._now):
             grace = self._grace(new.class_name)
@@ -336,68 +345,3 @@ def _not_ready(issuer: AgentIssuer) -> str | None:
         return None
     why = "nobody has looked at it yet" if ready is None else ready.message
     return f"AgentIssuer {issuer.metadata.name}, which cannot sign: {why}"
-
-
-def _certificate(grant: Grant, agent_class: AgentClass) -> Iterator[Line]:
-    spec = agent_class.spec
-    kept = kept_before_end(grant.lifetime, spec.renewal.renew_before)
-    yield Line("SPIFFE ID", str(grant.spiffe_id))
-    yield Line("certificate", f"{grant.key_algorithm}, valid for {format_duration(grant.lifetime)}")
-    yield Line(
-        "renewed",
-        f"{format_duration(kept)} before its end, or up to "
-        f"{format_duration(grant.lifetime / 10)} earlier",
-    )
-    yield Line("signed by", f"AgentIssuer {grant.issuer_name}")
-    into = "" if grant.secret_name is None else f" {grant.secret_name}"
-    yield Line("delivered by", f"{grant.delivery}{into}")
-    yield Line(
-        "revocation",
-        "none is published, it is so short-lived (RFC 9608); it stands in the deny feed"
-        if grant.ephemeral
-        else "by CRL and OCSP",
-    )
-
-
-_NAMES: Final = {
-    "spiffe_id": "the SPIFFE ID",
-    "class_name": "the class",
-    "issuer_name": "the issuer",
-    "key_algorithm": "the key algorithm",
-    "service_account": "the ServiceAccount",
-    "secret_name": "the name of the Secret",
-    "policy_oid": "the certificate policy",
-    "cps_uri": "the certificate policy",
-    "critical": "how its extension is marked",
-    "ephemeral": "how it is revoked",
-}
-"""Fields of a grant in words, where their name is not the word."""
-
-
-def _changes(old: Grant, new: Grant) -> Iterator[str]:
-    told = set()
-    for each in fields(Grant):
-        if getattr(old, each.name) != getattr(new, each.name):
-            words = _NAMES.get(each.name, f"the {each.name}")
-            if words not in told:
-                told.add(words)
-                yield words
-
-
-def _unknown(body: JsonObject, identity: AgentIdentity) -> Iterator[Line]:
-    """Fields of the spec that no release of this version knows: the API server drops them."""
-    known = identity.spec.model_dump(mode="json", by_alias=True)
-    names = tuple(_strangers(body.get("spec"), known, "spec"))
-    for at, name in enumerate(names):
-        said = f"{name} is no field of an AgentIdentity and has no effect; is it misspelt?"
-        yield Line("" if at else "unknown field", said, Tone.CARE)
-
-
-def _strangers(written: object, known: object, path: str) -> Iterator[str]:
-    if not isinstance(written, dict) or not isinstance(known, dict):
-        return
-    for name, value in written.items():
-        if name not in known:
-            yield f"{path}.{name}"
-        else:
-            yield from _strangers(value, known[name], f"{path}.{name}")

@@ -10,9 +10,12 @@ from agentid.cli.files import read_input
 from agentid.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentid.api.model import Resource
     from agentid.kube.objects import JsonObject
 
-__all__ = ["read_manifests"]
+__all__ = ["read_manifests", "unknown_fields"]
 
 _MAX_INPUT: Final = 1 << 20
 """Octets read of a file; the largest AgentRevocation has some 200 KB."""
@@ -56,3 +59,22 @@ def _objects(document: object) -> tuple[JsonObject, ...]:
             return (document,)
         case _:
             return ()
+
+
+def unknown_fields(body: JsonObject, parsed: Resource) -> Iterator[str]:
+    """Paths of fields in the spec of a manifest that its kind does not know.
+
+    The API server drops them without a word, and so does the parser.
+    """
+    known = parsed.model_dump(mode="json", by_alias=True)
+    yield from _strangers(body.get("spec"), known["spec"], "spec")
+
+
+def _strangers(written: object, known: object, path: str) -> Iterator[str]:
+    if not isinstance(written, dict) or not isinstance(known, dict):
+        return
+    for name, value in written.items():
+        if name not in known:
+            yield f"{path}.{name}"
+        else:
+            yield from _strangers(value, known[name], f"{path}.{name}")
