@@ -112,25 +112,6 @@ def test_something_else_that_listens(cluster: Cluster, tmp_path: Path) -> None:
             "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a}]}",
             ("cannot be used", "kubectl config view"), id="hollow",
         ),
-        pytest.param(
-            "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: "
-            "{cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1',"
-            " certificate-authority-data: '!!'}}], users: [{name: u, user: {token: x}}]}",
-            ("cannot be used", "kubectl config view"), id="bad-ca",
-        ),
-        pytest.param(
-            "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: "
-            "{cluster: c, user: u}}], clusters: [{name: c, cluster: {server: nowhere}}], "
-            "users: [{name: u, user: {token: x}}]}",
-            ("URL such as https://10.0.0.1:6443", "nowhere"), id="bad-server",
-        ),
-        pytest.param(
-            "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: "
-            "{cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'"
-            "}}], users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, "
-            "command: no-such-plugin, interactiveMode: Never}}}]}",
-            ("log in again",), id="no-exec-plugin",
-        ),
     ],
 )  # fmt: skip
 def test_a_broken_kubeconfig(content: str | None, words: tuple[str, ...], tmp_path: Path) -> None:
@@ -139,6 +120,30 @@ def test_a_broken_kubeconfig(content: str | None, words: tuple[str, ...], tmp_pa
     if content is not None:
         path.write_text(content)
     Command("/nowhere")("list", "--kubeconfig", str(path)).fails_in_one_line(str(path), *words)
+
+
+def test_a_plugin_of_the_kubeconfig_that_fails(tmp_path: Path) -> None:
+    """What it says itself, then that one has to log in again."""
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": "sh", "args": ["-c", "echo session is over >&2; exit 1"],
+    }  # fmt: skip
+    view = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": plugin}}],
+    }
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(view))
+    done = Command(str(path))("list")
+    assert done.code == 2
+    first, last = done.err.strip().splitlines()
+    assert "session is over" in first
+    assert "its user offers neither token nor certificate" in last
+    assert "log in again" in last
 
 
 def test_a_context_that_is_not_there(cluster: Cluster, tmp_path: Path) -> None:

@@ -145,7 +145,13 @@ def test_what_is_foretold_comes_about(
     assert "spec.subject" in another
     suspended = explain(suspend=True)
     assert "every certificate of it is revoked at once, for good" in suspended
-    assert api.identity(namespace, "oracle")["spec"]["subject"] == {  # type: ignore[index]
+
+    # Suspended by somebody else: applying the manifest again does not end that.
+    assert run("suspend", "oracle", "-n", namespace).code == 0
+    assert "somebody else has suspended it" in explain(1)
+    apply()
+    assert (api.identity(namespace, "oracle") or {})["spec"]["suspend"] is True
+    assert (api.identity(namespace, "oracle") or {})["spec"]["subject"] == {
         "serviceAccountName": "default"
     }
 

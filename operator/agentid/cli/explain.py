@@ -13,13 +13,14 @@ from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
 from agentid.cli.access import may_use
+from agentid.cli.applying import applied_over, kept_fields
 from agentid.cli.connection import Context, Kubeconfig, Namespace, connected
 from agentid.cli.forecast import Forecast, Surroundings, forecast
 from agentid.cli.manifests import read_manifests
 from agentid.cli.output import Format, Line, Output, print_data, print_lines
 from agentid.errors import ApiError, ForbiddenError, InputError, NotFoundError, SpecError
 from agentid.identity.quoting import quoted
-from agentid.kube.objects import metadata_of, resource_version_of
+from agentid.kube.objects import metadata_of
 from agentid.kube.resources import (
     AGENT_CLASSES,
     AGENT_IDENTITIES,
@@ -89,7 +90,8 @@ async def _forecasts(
         for body in bodies:
             placed = _placed(body, namespace, cluster)
             about = await _about(cluster.client, placed, around)
-            made.append(forecast(placed, about, cluster.clock.now()))
+            whole = placed if about.live is None else applied_over(about.live, placed)
+            made.append(forecast(whole, about, cluster.clock.now()))
         return made
 
 
@@ -144,7 +146,8 @@ async def _about(client: Client, body: JsonObject, around: Surroundings) -> Surr
     name = spec.get("className") if isinstance(spec, dict) else None
     allowed = await may_use(client, name) if isinstance(name, str) and name else None
     refusal = await _refusal(client, body, live)
-    return replace(around, live=live, may_use=allowed, refusal=refusal)
+    kept = frozenset[str]() if live is None else kept_fields(live, body)
+    return replace(around, live=live, may_use=allowed, refusal=refusal, kept=kept)
 
 
 async def _live(client: Client, body: JsonObject) -> JsonObject | None:
@@ -169,22 +172,7 @@ async def _refusal(client: Client, body: JsonObject, live: JsonObject | None) ->
         if live is None:
             await client.create(AGENT_IDENTITIES, whole, dry_run=True)
         else:
-            await client.replace(AGENT_IDENTITIES, _over(live, whole), dry_run=True)
+            await client.replace(AGENT_IDENTITIES, applied_over(live, whole), dry_run=True)
     except ApiError as error:
         return str(error)
     return None
-
-
-def _over(live: JsonObject, body: JsonObject) -> JsonObject:
-    """The manifest applied over the object that is there."""
-    there, written = metadata_of(live), metadata_of(body)
-    merged = {
-        part: {**_mapping(there.get(part)), **_mapping(written.get(part))}
-        for part in ("labels", "annotations")
-    }
-    metadata = {**there, **written, **merged, "resourceVersion": resource_version_of(live)}
-    return {**live, **body, "metadata": metadata, "status": live.get("status")}
-
-
-def _mapping(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}

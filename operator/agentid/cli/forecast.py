@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     """The certificate in use stays."""
     SUSPENDED = "Suspended"
     """It is suspended, as the manifest asks."""
+    STILL_SUSPENDED = "StillSuspended"
+    """Somebody else has suspended it, and the manifest is silent about that."""
     HELD = "Held"
     """An incident keeps it from getting a certificate."""
     WAITING = "Waiting"
@@ -69,6 +71,7 @@ class Surroundings:
         deliveries: The doors that the installation serves.
         live: The object of the same name, None if there is none or it may not be read.
         may_use: Whether the caller may use the class; None if nobody said.
+        kept: Fields of the spec that somebody else has written, and that applying leaves.
         refusal: Why the API server would not take the manifest; None if it would.
         incidents: What may hold identities, as far as it may be read.
     """
@@ -78,6 +81,7 @@ class Surroundings:
     deliveries: frozenset[DeliveryMode]
     live: JsonObject | None = None
     may_use: bool | None = None
+    kept: frozenset[str] = frozenset()
     refusal: str | None = None
     incidents: tuple[Incident, ...] = ()
 
@@ -119,7 +123,7 @@ def forecast(body: JsonObject, around: Surroundings, now: datetime) -> Forecast:
     """Tell what would happen if the manifest were applied now.
 
     Args:
-        body: The manifest, with its namespace.
+        body: The object as it would be, with its namespace.
         around: The cluster.
         now: From when on schedules of different zones are compared.
     """
@@ -233,6 +237,8 @@ class _Teller:
     def _outcome(self, verdict: Granted | Refused | None) -> tuple[Outcome, list[str]]:
         identity, live = self._identity, self._live()
         if identity.spec.suspend:
+            if "suspend" in self._around.kept:
+                return Outcome.STILL_SUSPENDED, ["it stays suspended; agentid resume ends that"]
             return Outcome.SUSPENDED, self._suspended(live)
         if (hold := self._hold()) is not None:
             return Outcome.HELD, [hold]
@@ -331,6 +337,7 @@ _MEANING: Final = {
     Outcome.ISSUED: "gets a certificate",
     Outcome.UNCHANGED: "keeps its certificate",
     Outcome.SUSPENDED: "is suspended, as it asks",
+    Outcome.STILL_SUSPENDED: "gets no certificate, somebody else has suspended it",
     Outcome.HELD: "gets no certificate, an incident holds it",
     Outcome.WAITING: "gets a certificate later, something is missing",
     Outcome.REFUSED: "gets no certificate, its class does not allow it",

@@ -114,7 +114,11 @@ class KubeconfigCredentials:
             raise InputError(message) from error
 
     def _apply(self, found: client.Configuration, where: str) -> None:
-        server = checked_server(found.host)
+        try:
+            server = checked_server(found.host)
+        except InputError as error:
+            message = f"{where}: {error}"
+            raise InputError(message) from error
         authorization = found.api_key.get("BearerToken")
         if server.startswith("https:"):
             if not authorization and not found.cert_file:
