@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from e2e.providers import DevCluster
 from tests.support.api import until
 from tests.support.command import Command, kubeconfig_of
 from tests.support.manifests import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from e2e.providers import Cluster
 
@@ -53,16 +52,6 @@ def each(run: Command, commands: tuple[tuple[str, ...], ...], *words: str) -> No
     """Each fails in one line with these words."""
     for arguments in commands:
         run(*arguments, stdin=MANIFEST).fails_in_one_line(*words)
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster without agentid."""
-    own = DevCluster(tmp_path_factory.mktemp("bare"))
-    try:
-        yield own.up()
-    finally:
-        own.down()
 
 
 def test_a_cluster_that_is_not_there(cluster: Cluster, tmp_path: Path) -> None:
@@ -280,49 +269,3 @@ def test_options_that_make_no_sense(
     assert done.out == ""
     assert words in done.err
     assert "Traceback" not in done.err
-
-
-def test_a_cluster_without_agentid(bare: Cluster) -> None:
-    """Every command says that it is not installed; the doctor says what of it is missing."""
-    run = Command(str(bare.kubeconfig))
-    each(run, SOME, "agentid is not installed", "agentid doctor")
-    looked = run("doctor")
-    assert looked.code == 1
-    assert "problem            CRD agentidentities.agentid.dev: it is not installed" in looked.out
-    assert "→ agentid crds | kubectl apply --server-side -f -" in looked.out
-    assert "ValidatingAdmissionPolicy agentid-class-use: it is not installed" in looked.out
-    assert "rights of agentid-system/agentid-controller: it may not get agentid" in looked.out
-    assert "controller: there is no Lease in namespace agentid-system" in looked.out
-
-
-def test_a_cluster_with_another_version(bare: Cluster) -> None:
-    """The doctor says which version is missing, until the definitions are of this release."""
-    run = Command(str(bare.kubeconfig))
-    rendered = run("crds").out
-    bare.kubectl("create", "-f", "-", stdin=rendered.replace("name: v1alpha1", "name: v1alpha0"))
-    until("served", lambda: bare.kubectl("get", "agentidentities", check=False).returncode == 0)
-    run("list").fails_in_one_line("agentid is not installed, or in another version")
-    assert "version v1alpha1 is not served" in run("doctor").out
-    bare.kubectl("delete", "-f", "-", stdin=rendered)
-    bare.kubectl("apply", "--server-side", "-f", "-", stdin=rendered)
-    bare.kubectl("wait", "--for=condition=Established", "-f", "-", stdin=rendered)
-    until("served", lambda: run("list").code == 0)
-    told = run("doctor", "-o", "wide").out
-    assert "ok                 CRD agentidentities.agentid.dev: v1alpha1 is served" in told
-
-
-def test_a_policy_that_fell_off(bare: Cluster) -> None:
-    """A binding that is deleted is missed, and so is a right that is taken away."""
-    root = Path(__file__).parents[2] / "manifests"
-    for part in ("namespace.yaml", "rbac", "policies"):
-        bare.kubectl("apply", "--server-side", "-f", str(root / part))
-    run = Command(str(bare.kubeconfig))
-    before = run("doctor", "-o", "wide").out
-    assert "ok                 ValidatingAdmissionPolicy agentid-ledger: it is in force" in before
-    assert "ok                 rights of agentid-system/agentid-controller: it has" in before
-    bare.kubectl("delete", "validatingadmissionpolicybinding", "agentid-ledger")
-    bare.kubectl("delete", "rolebinding", "agentid-controller", "-n", "agentid-system")
-    done = run("doctor")
-    assert done.code == 1
-    assert "agentid-ledger: nothing binds it, so it is not in force" in done.out
-    until("revoked", lambda: "may not get secrets, " in run("doctor").out)
