@@ -194,10 +194,15 @@ def test_an_agent_team(
     installed.kubectl(
         "create", "rolebinding", "team", "-n", namespace, "--clusterrole=edit", account
     )
-    installed.kubectl(
-        "create", "clusterrole", f"{namespace}-use", "--verb=use",
-        "--resource=agentclasses.agentid.dev", f"--resource-name={namespace}-allowed",
-    )  # fmt: skip
+    rule = {
+        "apiGroups": ["agentid.dev"], "resources": ["agentclasses"], "verbs": ["use"],
+        "resourceNames": [f"{namespace}-allowed"],
+    }  # fmt: skip
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": f"{namespace}-use"}, "rules": [rule],
+    }  # fmt: skip
+    installed.kubectl("create", "-f", "-", stdin=yaml.safe_dump(role))
     installed.kubectl(
         "create",
         "clusterrolebinding",

@@ -220,7 +220,7 @@ def test_suspending_and_resuming(
         "No agent identity that is not suspended is selected.\n"
     )
     code, shown = run.at_terminal(
-        "resume", "--all", "-n", namespace, answers=[("Resume 1 identities? [y/N]:", "n")]
+        "resume", "--all", "-n", namespace, answers=[("Resume 1 identity? [y/N]:", "n")]
     )
     assert code == 1, shown
     assert api.serial(namespace, "agent") == ""
@@ -304,12 +304,13 @@ def test_the_bundle_is_what_agents_are_verified_with(
 
 
 def test_a_new_agent_out_of_questions(
-    api: Api, run: Command, namespace: str, make_class: Callable[..., str]
+    api: Api, run: Command, namespace: str, make_class: Callable[..., str], tmp_path: Path
 ) -> None:
     """A wrong answer is asked again, with the reason; the manifest is one that becomes Ready."""
     class_name = make_class(description="Reads invoices")
+    file = tmp_path / "agent.yaml"
     code, shown = run.at_terminal(
-        "init", "-n", namespace,
+        "init", "-n", namespace, into=file,
         answers=[
             ("Name of the agent:", "My Agent"),
             ("Name of the agent:", "asked"),
@@ -327,7 +328,8 @@ def test_a_new_agent_out_of_questions(
     assert f"{class_name}" in shown
     assert "Reads invoices" in shown
     assert '"hr.pay" is outside the ceiling' in shown
-    text = shown[shown.index("apiVersion:") :].replace("\r\n", "\n")
+    text = file.read_text("utf-8")
+    assert text.startswith("apiVersion:")
     assert yaml.safe_load(text)["spec"]["permissions"] == {
         "systems": ["erp.invoices", "crm.x"], "operations": ["read"],
     }  # fmt: skip

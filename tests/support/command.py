@@ -65,15 +65,27 @@ class Command:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def at_terminal(
-        self, *arguments: str, answers: Sequence[tuple[str, str]] = (), **variables: str
+        self,
+        *arguments: str,
+        answers: Sequence[tuple[str, str]] = (),
+        into: Path | None = None,
+        **variables: str,
     ) -> tuple[int, str]:
         """Run it at a terminal, and answer: each prompt with what is typed at it.
+
+        Args:
+            arguments: Of the command.
+            answers: Prompts, each with its answer.
+            into: A file that gets standard output, in place of the terminal.
+            variables: Of the environment.
 
         Returns:
             Exit code, and all that the terminal showed.
         """
         pid, terminal = pty.fork()
         if pid == 0:
+            if into is not None:
+                os.dup2(os.open(into, os.O_WRONLY | os.O_CREAT), 1)
             os.execve(
                 sys.executable,
                 [sys.executable, "-m", self.module, *arguments],

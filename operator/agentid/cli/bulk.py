@@ -14,7 +14,7 @@ import typer
 from agentid.cli.advice import in_one_line
 from agentid.cli.output import plain
 from agentid.cli.roster import Entry
-from agentid.errors import AgentIdError, InputError, UnavailableError
+from agentid.errors import AgentIdError, UnavailableError
 from agentid.kube.objects import ObjectKey
 from agentid.kube.reflector import ChangeType, reflect
 from agentid.kube.resources import AGENT_IDENTITIES
@@ -32,7 +32,6 @@ __all__ = [
     "Wait",
     "Yes",
     "await_each",
-    "confirmed",
     "do_each",
     "selected",
 ]
@@ -89,20 +88,6 @@ class Report:
             raise typer.Exit(2)
         if self.refused or self.late:
             raise typer.Exit(1)
-
-
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask on a terminal; elsewhere nothing happens without `--yes`.
-
-    Raises:
-        InputError: There is nobody to ask.
-    """
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        message = f"{question} Nobody is there to be asked; say --yes"
-        raise InputError(message)
-    return typer.confirm(question, err=True)
 
 
 async def selected(cluster: Cluster, scope: Scope) -> list[Entry]:

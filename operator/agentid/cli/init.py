@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentid.api.agentclass import AgentClass
 from agentid.cli.access import usable
+from agentid.cli.asking import ask, can_ask
 from agentid.cli.connection import Context, Kubeconfig, Namespace, connected
 from agentid.cli.drafting import QUESTIONS, Draft, Question, faults_of, to_yaml
 from agentid.clock import SystemClock
@@ -103,7 +103,7 @@ def _completed(draft: Draft, classes: Mapping[str, AgentClass]) -> Draft:
     Raises:
         InputError: Something is missing, and nobody is there to be asked.
     """
-    asks = sys.stdin.isatty()
+    asks = can_ask()
     missing = []
     for question in QUESTIONS:
         if not question.is_open(draft):
@@ -135,10 +135,7 @@ def _answered(
     text = f"{question.text} [the class allows {allowed}]" if allowed else question.text
     while True:
         required = question.is_required(agent_class)
-        said = typer.prompt(
-            text, default=default if default or not required else None,
-            show_default=bool(default), err=True,
-        ).strip()  # fmt: skip
+        said = ask(text, default)
         taken = question.take(draft, said)
         faults = [
             each

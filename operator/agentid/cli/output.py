@@ -31,6 +31,7 @@ __all__ = [
     "Tone",
     "as_list",
     "as_name",
+    "counted",
     "in_colour",
     "plain",
     "print_data",
@@ -190,6 +191,11 @@ def slim(body: JsonObject, resource: Resource) -> JsonObject:
 def as_name(resource: Resource, name: str) -> str:
     """An object as `kubectl -o name` prints it, and as kubectl takes it."""
     return f"{resource.kind.lower()}.{GROUP}/{name}"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """So many of something."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def span(duration: timedelta) -> str:

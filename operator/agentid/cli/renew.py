@@ -11,6 +11,7 @@ import typer
 from agentid.api.conditions import ConditionType
 from agentid.api.duration import parse_duration
 from agentid.api.fields import format_time
+from agentid.cli.asking import confirmed
 from agentid.cli.bulk import (
     Every,
     Names,
@@ -19,7 +20,6 @@ from agentid.cli.bulk import (
     Wait,
     Yes,
     await_each,
-    confirmed,
     do_each,
     selected,
 )
@@ -32,6 +32,7 @@ from agentid.cli.connection import (
     connected,
     scope_of,
 )
+from agentid.cli.output import counted
 from agentid.cli.servertime import server_time
 from agentid.constants import ANNOTATION_RENEW_REQUESTED
 from agentid.kube.resources import AGENT_IDENTITIES
@@ -84,7 +85,7 @@ async def _renew(
             typer.echo("No agent identity is selected.", err=True)
             raise typer.Exit(1)
         if not scope.names and not confirmed(
-            f"Renew the certificates of {len(entries)} identities?", yes=yes
+            f"Renew the certificates of {counted(len(entries), 'identity', 'identities')}?", yes=yes
         ):
             raise typer.Exit(1)
         # The controller compares with its own clock, which goes by the server's rather than ours;

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.fields import format_time
-from agentid.cli.output import Cell, Column
+from agentid.cli.output import Cell, Column, counted
 from agentid.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def manifest(wish: Wish, namespace: str, now: datetime) -> JsonObject:
 
 def question(status: AgentRevocationStatus, *, hold: bool) -> str:
     """What a person has to say yes to."""
-    identities = status.identities or 0
-    whose = f"{identities} identit{'y' if identities == 1 else 'ies'}"
+    whose = counted(status.identities or 0, "identity", "identities")
     after = (
         "and hold what is selected until it is released"
         if hold
@@ -106,7 +105,7 @@ def question(status: AgentRevocationStatus, *, hold: bool) -> str:
 
 def certificates(count: int) -> str:
     """So many certificates."""
-    return f"{count} certificate{'' if count == 1 else 's'}"
+    return counted(count, "certificate", "certificates")
 
 
 def rows(status: AgentRevocationStatus) -> Iterator[tuple[Cell, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -11,11 +10,12 @@ import typer
 from agentid.api.agentrevocation import AgentRevocation, IncidentReason, Phase
 from agentid.api.conditions import ConditionType
 from agentid.api.duration import parse_duration
+from agentid.cli.asking import confirmed
 from agentid.cli.bulk import Names, Timeout, Wait, Yes
 from agentid.cli.connection import Context, Kubeconfig, Namespace, connected
 from agentid.cli.output import Format, Output, as_name, in_colour, print_data, render_table, slim
 from agentid.cli.revocation import COLUMNS, Wish, certificates, manifest, question, rows
-from agentid.errors import InputError, NotFoundError, UnavailableError
+from agentid.errors import NotFoundError, UnavailableError
 from agentid.kube.objects import ObjectKey, uid_of
 from agentid.kube.resources import AGENT_REVOCATIONS
 
@@ -138,18 +138,13 @@ async def _may_execute(
     """Ask; what nobody wants goes again.
 
     Raises:
-        InputError: There is nobody to ask.
+        InputError: Nobody can be asked.
     """
-    if yes:
-        return True
-    asked = question(status, hold=hold)
-    if not sys.stdin.isatty():
-        await _remove(cluster, made)
-        message = f"{asked} Nobody is there to be asked; say --yes, or look first with --dry-run"
-        raise InputError(message)
     agreed = False
     try:
-        agreed = typer.confirm(asked, err=True)
+        agreed = confirmed(
+            question(status, hold=hold), yes=yes, otherwise="say --yes, or look with --dry-run"
+        )
     finally:
         if not agreed:
             await _remove(cluster, made)

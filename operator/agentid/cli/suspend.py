@@ -9,6 +9,7 @@ import typer
 
 from agentid.api.conditions import ConditionType
 from agentid.api.duration import parse_duration
+from agentid.cli.asking import confirmed
 from agentid.cli.bulk import (
     Every,
     Names,
@@ -17,7 +18,6 @@ from agentid.cli.bulk import (
     Wait,
     Yes,
     await_each,
-    confirmed,
     do_each,
     selected,
 )
@@ -30,6 +30,7 @@ from agentid.cli.connection import (
     connected,
     scope_of,
 )
+from agentid.cli.output import counted
 from agentid.cli.roster import Entry
 from agentid.kube.resources import AGENT_IDENTITIES
 
@@ -114,7 +115,8 @@ async def _set(
             raise typer.Exit(1)
         verb = "Suspend" if suspended else "Resume"
         end = " Their certificates are revoked, for good." if suspended else ""
-        if not scope.names and not confirmed(f"{verb} {len(entries)} identities?{end}", yes=yes):
+        whom = counted(len(entries), "identity", "identities")
+        if not scope.names and not confirmed(f"{verb} {whom}?{end}", yes=yes):
             raise typer.Exit(1)
 
         async def ask(entry: Entry) -> JsonObject:
