@@ -131,7 +131,8 @@ class Portrait:
                 yield Line("", f"{condition.type} {condition.status} since {since}")
         if metadata.deletion_timestamp is not None:
             asked = format_time(metadata.deletion_timestamp)
-            yield Line("deletion", f"asked for at {asked}; waits for {metadata.finalizers}")
+            waits = ", ".join(metadata.finalizers) or "nothing"
+            yield Line("deletion", f"asked for at {asked}; waits for {waits}")
         if not self.entry.is_seen:
             yield Line("not seen yet", "the controller has not looked at the latest change")
         if (step := next_step_of(entry)) is not None:
