@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import tempfile
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
+from agentid.api.crd import crd_manifests
 from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Crl, Facts, Right, Unreadable
 from agentid.cli.ledger.source import spool_from
 from agentid.cli.roster import Entry
@@ -101,7 +103,7 @@ async def gather(cluster: Cluster, namespace: str, account: str) -> Facts:
         version=await _seen(_version(client)),
         namespace=namespace,
         account=account,
-        crds=await _seen(_by_name(client, _CRDS, only=f".{GROUP}")),
+        crds=await _seen(_crds(client)),
         policies={each.kind: await _seen(_by_name(client, each)) for each in _POLICIES},
         rights=await _seen(_rights(client, namespace, account)),
         webhooks=await _seen(_webhooks(client, namespace)),
@@ -132,9 +134,17 @@ async def _version(client: Client) -> str:
     return str(told.get("gitVersion")) if isinstance(told, dict) else ""
 
 
-async def _by_name(client: Client, resource: Resource, only: str = "") -> Mapping[str, JsonObject]:
-    listed = client.list(resource)
-    return {_name(each): each async for each in listed if only in _name(each)}
+async def _crds(client: Client) -> Mapping[str, JsonObject]:
+    """Ours by name: all of a cluster's are tens of megabytes."""
+    found = {}
+    for name in (_name(each) for each in crd_manifests()):
+        with contextlib.suppress(NotFoundError):
+            found[name] = await client.get(_CRDS, name)
+    return found
+
+
+async def _by_name(client: Client, resource: Resource) -> Mapping[str, JsonObject]:
+    return {_name(each): each async for each in client.list(resource)}
 
 
 def _name(body: JsonObject) -> str:
