@@ -1,4 +1,4 @@
-"""The generated pages of the reference: resources, conditions, errors.
+"""The generated pages of the reference: resources, conditions, errors, the command line.
 
 `python -m website.reference` writes them, `--check` says whether they are as the code has it.
 """
@@ -18,6 +18,7 @@ from agentid.api import conditions
 from agentid.api.conditions import REASON_MEANINGS, ConditionType, Reason
 from agentid.api.crd import crd_manifests
 from agentid.errors import VerificationReason
+from website import commandline
 from website.pages import ROOT
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ lists. The message of a condition says what was found, what is allowed, and what
 people, and its words may change."""
 _ABOUT_ERRORS: Final = """\
 For whoever calls agentid as a library, or reads what its commands print. The commands print an
-error as one message and no traceback."""
+error as one line with the next step, and no traceback; their exit codes:
+[the command line](cli.md#exit-codes)."""
 _ABOUT_REFUSALS: Final = """\
 `VerificationError.reason`, and the word that `agentid verify` prints. What to do about each:
 [verification](verification.md)."""
@@ -64,7 +66,11 @@ def render() -> dict[str, str]:
         f"{crd['spec']['names']['singular']}.md": _kind(crd)
         for crd in (_json(manifest) for manifest in crd_manifests())
     }
-    return pages | {"conditions.md": _conditions(), "errors.md": _errors()}
+    return pages | {
+        "cli.md": _NOTE + commandline.render(),
+        "conditions.md": _conditions(),
+        "errors.md": _errors(),
+    }
 
 
 def _json(manifest: dict[str, object]) -> Json:
@@ -211,14 +217,6 @@ def _errors() -> str:
         "# Errors",
         "",
         _ABOUT_ERRORS,
-        "",
-        "## Exit codes",
-        "",
-        "| code | means |",
-        "|---|---|",
-        "| 0 | done |",
-        "| 1 | done, and the answer is no: refused, faulty, not whole |",
-        "| 2 | could not be done; the message says why |",
         "",
         "## Exceptions",
         "",
