@@ -84,6 +84,7 @@ RIGHTS: Final = (
     *_rights("list watch", "", "namespaces"),
     *_rights("list create update delete", "certificates.k8s.io", "clustertrustbundles"),
     *_rights("attest", "certificates.k8s.io", "signers", name="agentid.dev/agent"),
+    *_rights("create", "events.k8s.io", "events"),
     *_rights("get", "", "secrets", inside=True),
     *_rights("get list watch create update delete", "", "configmaps", inside=True),
     *_rights("get create update", "coordination.k8s.io", "leases", inside=True),
