@@ -17,7 +17,7 @@ ifeq ($(CI),true)
 NO_SKIPS := -p tests.no_skips
 endif
 # A kubelet makes namespaces and mounts, which only root may.
-NODE_TESTS := $(if $(filter 0,$(shell id -u)),test-node)
+NODE_TESTS := $(if $(filter 0,$(shell id -u)),test-node e2e)
 PYTEST := $(PY) -m pytest $(NO_SKIPS) $(PYTEST_ARGS)
 
 export CLUSTER CLUSTER_DIR
@@ -29,8 +29,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run screenshots crds reference monitoring monitoring-test docs docs-serve gitops \
-	lock changelog clean
+	cluster-up cluster-down run screenshots crds chart image e2e reference monitoring monitoring-test docs \
+	docs-serve gitops lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ lint: $(STAMP) ## Style, layers, generated files
 	$(PY) -m website.reference --check
 	$(PY) -m gitops --check
 	$(PY) -m monitoring --check
+	$(PY) -m e2e.chart --check
 
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
@@ -65,7 +66,7 @@ types: $(STAMP) ## Strict types, tests included
 test: lint types test-go test-unit test-integration $(NODE_TESTS) ## Everything that CI runs
 
 test-unit: $(STAMP) ## Without a cluster
-	$(PYTEST) -m "not integration and not node" --numprocesses auto
+	$(PYTEST) -m "not integration and not node and not e2e" --numprocesses auto
 
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PYTEST) -m integration
@@ -75,6 +76,9 @@ test-go: $(STAMP) ## The Go of e2e/devcluster, goverify and gitopsview: format, 
 
 test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install Debian packages
 	$(PYTEST) -m node
+
+e2e: $(STAMP) ## Image, chart and agents on a real node; needs root, may install Debian packages
+	$(PYTEST) -m e2e
 
 bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
 	@$(PY) -m bench --number $(N)
@@ -100,9 +104,6 @@ cluster-down: $(STAMP) ## End it
 screenshots: $(STAMP) ## Pictures of the inventory page for the docs; needs Chromium
 	@$(PY) -m e2e.screenshots
 
-crds: $(STAMP) ## Generate crds/ from the models
-	$(PY) -m agentid crds --output crds
-
 reference: $(STAMP) ## Generate pages of docs/reference from the code
 	$(PY) -m website.reference
 
@@ -120,6 +121,15 @@ monitoring: $(STAMP) ## Generate alert rules, dashboard and the schema of audit 
 
 monitoring-test: $(STAMP) ## Try each alert with promtool, from PATH or Debian's package
 	@$(PY) -m monitoring.promtool
+
+crds: $(STAMP) ## Generate crds/ from the models; then comes `make chart`
+	$(PY) -m agentid crds --output crds
+
+chart: $(STAMP) ## Generate what is generated of helm/agentid, and manifests/ from it, by Helm
+	@$(PY) -m e2e.chart
+
+image: $(STAMP) ## Build the image into dist/; a cluster of ours with a node gets it
+	@$(PY) -m e2e image
 
 lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

