@@ -1,0 +1,1 @@
+"""What the Dockerfile runs to put the image together."""
