@@ -190,10 +190,13 @@ def test_a_life_of_a_responder(site: Site, tmp_path: Path) -> None:
         for leaf in leaves
     ]
     with started(site, "responder-life") as (running, url):
-        status, text = ready(running)
-        assert (status, "HTTPS has no certificate yet" in text) == (503, True)
+        until("ready with nothing to serve", lambda: ready(running)[0] == 200)
+        assert "no issuer publishes anything yet" in ready(running)[1]
         previous = site.record(1, None, *records)
-        for body in (main.bundle(), main.crl(0), main.crl(None), secret(main)):
+        site.apply(main.bundle())
+        until("not ready", lambda: "HTTPS has no certificate yet" in ready(running)[1])
+        assert ready(running)[0] == 503
+        for body in (main.crl(0), main.crl(None), secret(main)):
             site.apply(body)
         until("ready", lambda: ready(running)[0] == 200)
 

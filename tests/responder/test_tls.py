@@ -134,12 +134,15 @@ async def test_a_new_certificate_is_served_without_a_break() -> None:
 
 
 async def test_https_waits_for_its_certificate() -> None:
-    """HTTP serves meanwhile; readiness says what is missing."""
+    """HTTP serves meanwhile; once there is an issuer, readiness says what is missing."""
     async with serving(SystemClock(), publish=False) as world:
         assert (await world.get("/crl/none/all.pem"))[0] == 404
         assert not world.ports.https.done()
-        assert any("HTTPS has no certificate" in word for word in world.responder.unready())
+        assert not any("HTTPS" in word for word in world.responder.unready())
+        assert any("no issuer publishes" in word for word in world.responder.remarks())
         world.responder.publications.config_map(world.main.bundle())
+        assert any("HTTPS has no certificate" in word for word in world.responder.unready())
+        assert not any("no issuer publishes" in word for word in world.responder.remarks())
         world.responder.publications.secret(secret(world.main))
         async with connected(await world.ports.https, world.main.ca) as (_, _, uri):
             assert uri.endswith("/agentid/responder")

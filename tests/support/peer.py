@@ -86,13 +86,15 @@ def answer(files: Files, plain: socket.socket, expected: str) -> None:
         connection.sendall(serial.encode())
 
 
-def call(files: Files, port: int, expected: str) -> dict[str, object]:
+def call(
+    files: Files, port: int, expected: str, host: str = "127.0.0.1"
+) -> dict[str, object]:
     """One handshake, and a word in both directions: TLS 1.3 tells a refusal of the client late."""
     began = time.time()
     try:
         made = files.contexts()[1]
         with (
-            socket.create_connection(("127.0.0.1", port), TIMEOUT) as plain,
+            socket.create_connection((host, port), TIMEOUT) as plain,
             made.wrap_socket(plain) as connection,
         ):
             theirs = checked(connection, expected)

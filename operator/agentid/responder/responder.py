@@ -104,23 +104,34 @@ class Responder:
 
         Nothing that befalls all replicas at once stands here, such as an API server that is away:
         they would all be taken out of service, and what still holds would be served by nobody. So
-        a certificate that HTTPS cannot be served with is a remark, too: HTTP goes on.
+        a certificate that HTTPS cannot be served with is a remark, too: HTTP goes on. So is that
+        there is no issuer: nothing is asked of HTTPS before the first one.
         """
         found = []
         if self._heard is None:
             found.append("what the operator publishes has not been read yet")
         if not self.register.is_read:
             found.append("the ledger has not been read yet")
-        if not (self.publications.tls.ready.is_set() or self.publications.tls_refused):
+        if self._has_issuers and not self._has_identity:
             found.append(
                 f"HTTPS has no certificate yet: the operator writes one to Secret {SECRET}, or "
                 "give --tls-cert and --tls-key"
             )
         return found
 
+    @property
+    def _has_issuers(self) -> bool:
+        return any(True for _ in self.publications.bundles)
+
+    @property
+    def _has_identity(self) -> bool:
+        return self.publications.tls.ready.is_set() or bool(self.publications.tls_refused)
+
     def remarks(self) -> Sequence[str]:
         """What a person should look at, while this replica serves on."""
         now, found = self.clock.now(), []
+        if not (self._has_issuers or self._has_identity):
+            found.append("no issuer publishes anything yet, so HTTPS waits for the first one")
         if self.register.is_read and not self.register.is_fresh:
             found.append(
                 f"nothing was heard of the ledger for {self.register.age:.0f} s, so OCSP answers "
