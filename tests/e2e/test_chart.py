@@ -85,6 +85,14 @@ def test_everything_is_ready(release: Release) -> None:
     assert [each["metadata"]["name"] for each in release.get("agentissuers")] == ["default"]
 
 
+def test_a_second_installation_is_refused(release: Release) -> None:
+    """Its policies would name another controller, for the whole cluster."""
+    with pytest.raises(E2EError, match='key "meta.helm.sh/release-name" must equal "second"'):
+        release.helm("install", "second", str(CHART))
+    with pytest.raises(E2EError, match="second: release: not found"):
+        release.helm("status", "second")
+
+
 def test_helm_test_issues_and_verifies(release: Release) -> None:
     """The test of the chart passes, twice, and leaves nothing but its pod and an authority."""
     for _ in range(2):
@@ -157,6 +165,16 @@ def load_on(release: Release) -> Iterator[list[str]]:
     assert wrong == []
 
 
+def replicas_of(release: Release) -> set[str]:
+    """Names of the pods of controller and responder that are not on their way out."""
+    return {
+        each["metadata"]["name"]
+        for each in release.get("pods", NAMESPACE)
+        if each["metadata"]["labels"]["app.kubernetes.io/name"] == "agentid"
+        and "deletionTimestamp" not in each["metadata"]
+    }
+
+
 def test_upgrade_and_rollback_lose_nothing(
     release: Release, talkers: dict[str, Held], tmp_path: Path
 ) -> None:
@@ -165,10 +183,10 @@ def test_upgrade_and_rollback_lose_nothing(
     about = (changed / "Chart.yaml").read_text()
     (changed / "Chart.yaml").write_text(about.replace("version: 0.1.0", "version: 0.1.1"))
     values = {**VALUES, "logLevel": "debug", "controller": {"podAnnotations": {"changed": "true"}}}
-    replicas = {each["metadata"]["name"] for each in release.get("pods", NAMESPACE)}
+    replicas = replicas_of(release)
     with load_on(release) as names:
         release.install(changed, values)
-        upgraded = {each["metadata"]["name"] for each in release.get("pods", NAMESPACE)}
+        upgraded = replicas_of(release)
         during = release.held()
         release.rollback(1)
     assert len(names) > 5
@@ -179,8 +197,9 @@ def test_upgrade_and_rollback_lose_nothing(
 
 
 def test_uninstall_leaves_agents_alone(release: Release, talkers: dict[str, Held]) -> None:
-    """Secrets, identities, authorities and ledger stay; whoever installs again goes on with them."""
+    """Secrets, identities, authorities and ledger stay; a new installation goes on with them."""
     before = release.held()
+    assert talkers.items() <= before.items()
     told = release.helm("uninstall", "agentid", "--wait", "--timeout", "120s")
     assert "kept due to the resource policy" in told
     assert release.get("deployments", NAMESPACE) == []

@@ -7,6 +7,7 @@ import os
 import re
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,10 +33,17 @@ def files(built: BuiltImage) -> dict[str, tarfile.TarInfo]:
     """Everything in it, by path."""
     found: dict[str, tarfile.TarInfo] = {}
     with tarfile.open(built.archive) as archive:
-        for layer in json.load(archive.extractfile("manifest.json") or pytest.fail())[0]["Layers"]:
+        for layer in part(archive, "manifest.json")[0]["Layers"]:
             with tarfile.open(fileobj=archive.extractfile(layer)) as content:
                 found |= {each.name.removeprefix("./"): each for each in content}
     return found
+
+
+def part(archive: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401 - JSON
+    """A document of the image."""
+    file = archive.extractfile(name)
+    assert file is not None
+    return json.load(file)
 
 
 def test_it_is_small(built: BuiltImage) -> None:
@@ -56,17 +64,15 @@ def test_it_has_no_shell_and_nothing_to_install_with(files: dict[str, tarfile.Ta
 def test_nothing_in_it_can_be_written_by_its_user(files: dict[str, tarfile.TarInfo]) -> None:
     """Everything is root's; only /tmp is open, where the root file system is."""
     assert {each.uid for each in files.values()} == {0}
-    writable = {
-        path for path, each in files.items() if each.mode & 0o022 and not each.issym()
-    }
+    writable = {path for path, each in files.items() if each.mode & 0o022 and not each.issym()}
     assert writable == {"tmp"}
 
 
 def test_it_runs_as_a_number(built: BuiltImage) -> None:
     """Kubernetes can tell that a numeric user is not root; it has no entry but ours."""
     with tarfile.open(built.archive) as archive:
-        manifest = json.load(archive.extractfile("manifest.json") or pytest.fail())[0]
-        config = json.load(archive.extractfile(manifest["Config"]) or pytest.fail())["config"]
+        (manifest,) = part(archive, "manifest.json")
+        config = part(archive, manifest["Config"])["config"]
     assert manifest["RepoTags"] == [IMAGE]
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["/usr/bin/python3", "-m", "agentid"]

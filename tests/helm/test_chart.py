@@ -111,14 +111,27 @@ def test_the_finalizer_policy_is_there_where_it_is_served(
     assert ("MutatingAdmissionPolicyBinding" in kinds) is there
 
 
-def test_any_namespace_will_do() -> None:
+@pytest.mark.parametrize("namespace", ["identities", "2026", "1e3"])
+def test_any_namespace_will_do(program: Path, namespace: str) -> None:
     """Nothing that is rendered for another namespace names the usual one."""
-    text = rendered("--set", "issuer.trustDomain=a.example", namespace="identities")
-    assert "agentid-system" not in re.sub(r"(?s)# Source: agentid/templates/crds.*?\n---", "", text)
+    text = rendered("--set", "crds.install=false", namespace=namespace, program=program)
+    assert "agentid-system" not in text
     for each in objects(text):
-        assert each["metadata"].get("namespace", "identities") == "identities"
+        assert each["metadata"].get("namespace", namespace) == namespace
+        for subject in each.get("subjects", ()):
+            assert subject.get("namespace", namespace) == namespace
     policy = of_kind(text, "ValidatingAdmissionPolicy", "agentid-ledger")
-    assert "system:serviceaccount:identities:agentid-controller" in str(policy)
+    assert f"system:serviceaccount:{namespace}:agentid-controller" in str(policy)
+
+
+def test_names_of_digits_stay_names() -> None:
+    """Kubernetes allows them, and YAML would make numbers of them."""
+    names = "controller.priorityClassName=7,responder.tls.secretName=8,image.pullSecrets={9}"
+    text = rendered("--set-string", names)
+    pod = of_kind(text, "Deployment", "agentid-controller")["spec"]["template"]["spec"]
+    assert (pod["priorityClassName"], pod["imagePullSecrets"]) == ("7", [{"name": "9"}])
+    pod = of_kind(text, "Deployment", "agentid-responder")["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["secret"]["secretName"] == "8"
 
 
 def test_the_crds_are_the_generated_ones_and_are_kept() -> None:

@@ -86,9 +86,7 @@ def answer(files: Files, plain: socket.socket, expected: str) -> None:
         connection.sendall(serial.encode())
 
 
-def call(
-    files: Files, port: int, expected: str, host: str = "127.0.0.1"
-) -> dict[str, object]:
+def call(files: Files, port: int, expected: str, host: str = "127.0.0.1") -> dict[str, object]:
     """One handshake, and a word in both directions: TLS 1.3 tells a refusal of the client late."""
     began = time.time()
     try:

@@ -102,11 +102,15 @@ class Release:
 
     def held(self) -> dict[str, Held]:
         """What the agents hold that are Ready, by name."""
-        secrets = {each["metadata"]["name"]: each["metadata"] for each in self.get("secrets", AGENTS)}
+        secrets = {
+            each["metadata"]["name"]: each["metadata"] for each in self.get("secrets", AGENTS)
+        }
         found = {}
         for each in self.get("agentidentities", AGENTS):
             name, status = each["metadata"]["name"], each.get("status", {})
-            ready = [one["status"] for one in status.get("conditions", ()) if one["type"] == "Ready"]
+            ready = [
+                one["status"] for one in status.get("conditions", ()) if one["type"] == "Ready"
+            ]
             if ready == ["True"] and name in secrets:
                 metadata = secrets[name]
                 found[name] = Held(

@@ -40,7 +40,7 @@ capabilities: {drop: [ALL]}
 {{- define "agentid.placement" -}}
 {{- $values := index . 2 -}}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -62,7 +62,7 @@ topologySpreadConstraints:
 {{- with (index . 0).Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -86,7 +86,7 @@ apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
   name: agentid-{{ index . 1 }}
-  namespace: {{ (index . 0).Release.Namespace }}
+  namespace: {{ (index . 0).Release.Namespace | quote }}
   labels: {{- include "agentid.labels" . | nindent 4 }}
 spec:
   maxUnavailable: {{ (index . 2).maxUnavailable }}

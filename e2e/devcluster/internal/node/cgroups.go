@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,6 +128,7 @@ func (n Node) removeCgroups() error {
 	if err != nil {
 		return err
 	}
+	deadline := time.Now().Add(letGo)
 	for _, group := range groups {
 		var paths []string
 		_ = filepath.WalkDir(group, func(path string, entry os.DirEntry, err error) error {
@@ -136,10 +138,23 @@ func (n Node) removeCgroups() error {
 			return nil
 		})
 		for i := len(paths) - 1; i >= 0; i-- {
-			if rmdir := unix.Rmdir(paths[i]); rmdir != nil && !errors.Is(rmdir, unix.ENOENT) {
+			if rmdir := removeUntil(deadline, paths[i]); rmdir != nil && !errors.Is(rmdir, unix.ENOENT) {
 				err = errors.Join(err, fmt.Errorf("control group %s cannot be removed: %w", paths[i], rmdir))
 			}
 		}
 	}
 	return err
+}
+
+// letGo is how long the kernel may go on to call groups busy whose last process has ended.
+const letGo = 20 * time.Second
+
+func removeUntil(deadline time.Time, group string) error {
+	for {
+		err := unix.Rmdir(group)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
