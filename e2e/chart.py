@@ -2,7 +2,7 @@
 
 The CRDs in it from the models, the table of values in its README from values.yaml, and `manifests/`
 from the chart itself. `--check` compares what can be compared without Helm; `tests/helm` compares
-`manifests/`.
+`manifests/`. Why the chart is the source: `docs/adr/0012-chart-and-image.md`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The Dockerfile runs it, in a stage that has Python and pip. What it takes out of that stage is the
 interpreter with its library, the shared objects that these and the packages load, the certificates
-of the web's authorities, and PACKAGES. What it took is told in an SBOM, which lies in the image.
+of the web's authorities, and PACKAGES. What it took is told in an SBOM, which lies in the image. Why: `docs/adr/0012-chart-and-image.md`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ MATRIX = [
         {
             component: {
                 "replicas": 5,
-                "resources": {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"cpu": "4"}},
+                "resources": {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
                 "maxUnavailable": "40%",
                 "priorityClassName": "system-cluster-critical",
                 "nodeSelector": {"kubernetes.io/os": "linux", "zoned": "true"},
