@@ -2,7 +2,8 @@
 
 The Dockerfile runs it, in a stage that has Python and pip. What it takes out of that stage is the
 interpreter with its library, the shared objects that these and the packages load, the certificates
-of the web's authorities, and PACKAGES. What it took is told in an SBOM, which lies in the image. Why: `docs/adr/0012-chart-and-image.md`.
+of the web's authorities, and PACKAGES. What it took is told in an SBOM, which lies in the image.
+Why: `docs/adr/0012-chart-and-image.md`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def main(packages: Path, rootfs: Path) -> None:
     for name in _MERGED:
         (rootfs / "usr" / name).mkdir(parents=True)
         (rootfs / name).symlink_to(f"usr/{name}")
-    (rootfs / "tmp").mkdir(mode=0o1777)
+    (rootfs / "tmp").mkdir()
+    (rootfs / "tmp").chmod(0o1777)
     for name, text in _FILES.items():
         target = rootfs / name
         target.parent.mkdir(parents=True, exist_ok=True)
