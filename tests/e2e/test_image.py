@@ -102,4 +102,4 @@ def test_no_address_of_an_index_is_in_it(
 ) -> None:
     """Nor where this machine gets its packages."""
     assert not [path for path in files if path.endswith(("pip.conf", "sources.list", ".sources"))]
-    assert "http" not in re.sub(r'"\$schema".*', "", built.sbom.read_text())
+    assert "://" not in built.sbom.read_text()

@@ -51,11 +51,14 @@ async def test_ready_means_that_everything_was_read(clock: ManualClock) -> None:
         assert [line.split(" ")[0:2] for line in text.splitlines()] == [
             ["what", "the"],
             ["the", "ledger"],
-            ["HTTPS", "has"],
         ]
         world.ledger.lag = timedelta(0)
         world.responder.published_current()
+        status, text = await readyz(world)
+        assert (status, "no issuer publishes anything yet" in text) == (200, True)
         world.responder.publications.config_map(world.main.bundle())
+        status, text = await readyz(world)
+        assert (status, text.startswith("HTTPS has no certificate yet")) == (503, True)
         world.responder.publications.secret(secret(world.main))
         assert await readyz(world) == (200, "ok\n")
 

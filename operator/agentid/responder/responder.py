@@ -130,7 +130,7 @@ class Responder:
     def remarks(self) -> Sequence[str]:
         """What a person should look at, while this replica serves on."""
         now, found = self.clock.now(), []
-        if not (self._has_issuers or self._has_identity):
+        if self._heard is not None and not (self._has_issuers or self._has_identity):
             found.append("no issuer publishes anything yet, so HTTPS waits for the first one")
         if self.register.is_read and not self.register.is_fresh:
             found.append(
