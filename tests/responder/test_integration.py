@@ -125,9 +125,11 @@ def site(installed: Cluster) -> Iterator[Site]:
     made = Site(
         installed, Published(ca, "responder-test"), f"responder-test-{int(now.timestamp())}"
     )
-    # An operator that ran before has left one.
+    # An operator that ran before has left these.
     without_secret = ("delete", "secret", "agentid-responder", "--ignore-not-found")
     installed.kubectl("-n", SYSTEM, *without_secret)
+    published = ("configmaps", "-l", "agentid.dev/publication=bundle", "--ignore-not-found")
+    installed.kubectl("-n", SYSTEM, "delete", *published)
     yield made
     label = "agentid.dev/issuer=responder-test"
     installed.kubectl("-n", SYSTEM, "delete", "configmaps", "-l", label, "--ignore-not-found")
