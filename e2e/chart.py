@@ -63,6 +63,8 @@ def manifests(program: Path | None = None) -> dict[Path, str]:
     """What is rendered from the chart, by path."""
     files = by_template(rendered(program=program))
     files["kustomization.yaml"] = kustomization(files)
+    page = rendered("--set", "inventory.enabled=true", program=program)
+    files["inventory.yaml"] = by_template(page)["rbac/inventory.yaml"]
     return {MANIFESTS / path: text for path, text in files.items()}
 
 

@@ -204,6 +204,19 @@ def test_metrics_are_found_by_the_service_monitor() -> None:
         assert service["spec"]["ports"][0]["targetPort"] in ports
 
 
+def test_the_inventory_page_is_opened_to_nobody_by_itself() -> None:
+    """It is reached through `kubectl port-forward` until peers are named."""
+    text = rendered("--set", "inventory.enabled=true")
+    container = of_kind(text, "Deployment", "agentid-responder")["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    assert "--inventory-port=8444" in container["args"]
+    policy = of_kind(text, "NetworkPolicy", "agentid-responder")
+    assert "inventory" not in str(policy["spec"])
+    assert of_kind(text, "ClusterRoleBinding", "agentid-inventory")
+    assert "agentid-inventory" not in rendered()
+
+
 @pytest.mark.parametrize(
     ("value", "file", "kind"),
     [

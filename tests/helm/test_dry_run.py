@@ -120,6 +120,13 @@ MATRIX = [
     pytest.param({"rbac": {"aggregateToBuiltinRoles": False}}, id="no aggregation"),
     pytest.param({"crds": {"install": False}}, id="no definitions"),
     pytest.param(
+        {
+            "inventory": {"enabled": True},
+            "networkPolicy": {"inventory": {"from": [{"podSelector": {}}]}},
+        },
+        id="inventory",
+    ),
+    pytest.param(
         {"monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
         id="monitoring",
     ),
