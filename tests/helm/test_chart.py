@@ -43,6 +43,8 @@ def test_the_manifests_are_rendered_from_the_chart(program: Path) -> None:
         pytest.param(["image.digest=sha256:1234"], ["image", "digest"], id="no digest"),
         pytest.param(["image.pullPolicy=Sometimes"], ["image", "pullPolicy"], id="no policy"),
         pytest.param(["logLevel=loud"], ["logLevel"], id="no level"),
+        pytest.param(["controller.audit=/var/log"], ["controller", "audit"], id="no stream"),
+        pytest.param(["controller.env.A-B=c"], ["controller", "env", "A-B"], id="no variable"),
         pytest.param(["responder.limits.rates=1"], ["responder", "limits", "rates"], id="limit"),
         pytest.param(["responder.limits.feeds=1.5"], ["responder", "limits", "feeds"], id="half"),
         pytest.param(

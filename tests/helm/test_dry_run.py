@@ -121,6 +121,16 @@ MATRIX = [
     pytest.param({"crds": {"install": False}}, id="no definitions"),
     pytest.param(
         {
+            "controller": {
+                "audit": "stdout",
+                "env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "FLAG": "true"},
+            },
+            "monitoring": {"dashboard": {"enabled": True}},
+        },
+        id="telemetry",
+    ),
+    pytest.param(
+        {
             "inventory": {"enabled": True},
             "networkPolicy": {"inventory": {"from": [{"podSelector": {}}]}},
         },

@@ -68,7 +68,7 @@ def test_names_are_free_only_where_they_are_not_the_charts() -> None:
             "nodeSelector", "podAnnotations", "podLabels", "resources.limits", "resources.requests",
         )
     }  # fmt: skip
-    others = {"global", "issuer.spec", "responder.service.annotations"}
+    others = {"global", "issuer.spec", "responder.service.annotations", "controller.env"}
     assert open_objects(SCHEMA) == labels | placement | others
 
 
