@@ -32,9 +32,14 @@ def test_the_chart_is_of_the_release_of_this_tree() -> None:
     assert f"{yaml.safe_load(VALUES)['image']['repository']}:{__version__}" == IMAGE
 
 
+def is_closed(schema: dict[str, Any]) -> bool:
+    """Whether an object takes only names that the schema has."""
+    return schema.get("additionalProperties") is False and "patternProperties" not in schema
+
+
 def allowed(schema: dict[str, Any], path: str = "") -> set[str]:
     """Every value that a closed schema names, by its path."""
-    if schema.get("additionalProperties", True) is not False:
+    if not is_closed(schema):
         return {path}
     found: set[str] = set()
     for name, below in schema["properties"].items():
@@ -79,7 +84,7 @@ def open_objects(schema: dict[str, Any], path: str = "") -> set[str]:
     )
     if schema.get("type") != "object":
         return set()
-    if schema.get("additionalProperties", True) is not False:
+    if not is_closed(schema):
         return {path}
     found: set[str] = set()
     for name, below in schema["properties"].items():
