@@ -122,7 +122,7 @@ MATRIX = [
     pytest.param(
         {
             "controller": {
-                "audit": "stdout",
+                "audit": "off",
                 "env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "FLAG": "true"},
             },
             "monitoring": {"dashboard": {"enabled": True}},
