@@ -5,6 +5,8 @@ CLUSTER ?= devcluster
 CLUSTER_DIR ?= .cluster
 PYTEST_ARGS ?=
 N ?= 1000
+# API servers that share out the integration tests; 0 is one, and one that is not ours takes no more.
+CLUSTERS ?= $(if $(filter devcluster,$(CLUSTER)),2,0)
 RELEASE ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/agentid/_version.py)
 
 PY := $(VENV)/bin/python
@@ -69,7 +71,7 @@ test-unit: $(STAMP) ## Without a cluster
 	$(PYTEST) -m "not integration and not node and not e2e" --numprocesses auto
 
 test-integration: $(STAMP) ## Against a real API server, which the session starts
-	$(PYTEST) -m integration
+	$(PYTEST) -m integration --numprocesses $(CLUSTERS) --dist loadfile
 
 test-go: $(STAMP) ## The Go of e2e/devcluster, goverify and gitopsview: format, vet, tests
 	@$(PY) -m e2e test-go
