@@ -17,14 +17,29 @@ from bench.bare import Bare, bare
 from bench.report import Round, as_json, as_text
 from bench.run import Plan, Result, measure
 from bench.templates import Template
-from e2e.install import operator, samples
+from e2e.install import install, operator, samples
+from e2e.providers import DevCluster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from e2e.providers import Cluster
 
 pytestmark = pytest.mark.integration
 
 PLAN = Plan(number=40, samples=3, quiet=0.0)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster in which nobody else writes, or deletes what others have left."""
+    chosen = DevCluster(tmp_path / "alone")
+    try:
+        cluster = chosen.up()
+        install(cluster)
+        yield cluster
+    finally:
+        chosen.down()
 
 
 def test_an_identity_costs_three_writes_and_a_share(installed: Cluster) -> None:

@@ -226,6 +226,20 @@ def test_a_class_has_its_identities_looked_at_one_by_one(run: Callable[..., None
     run(test)
 
 
+def test_a_class_that_comes_during_a_pass_is_not_missed(run: Callable[..., None]) -> None:
+    """The pass knew nothing of it; at its end the identity is looked at once more."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(told=None), gone=False)
+        key = await loops.queue.get()
+        loops.class_seen(small(agent_class("batch")), gone=False)
+        loops.queue.done(key)
+        loops.schedule.cancel(key)
+        assert waiting(loops) == {Lane.BACKGROUND: 1}
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("body", "gone", "triggers"),
     [

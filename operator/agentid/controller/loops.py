@@ -155,6 +155,10 @@ class Loops:
         """Look at many identities, one after the other."""
         due = self._clock.now()
         for key in keys:
+            if self.queue.is_working(key):
+                # Its pass may have gathered before this, and sets the timetable at its end.
+                self.queue.add(key, Lane.BACKGROUND)
+                continue
             due += timedelta(seconds=_SPREAD)
             planned = self.schedule.when(key)
             if planned is None or planned > due:

@@ -247,6 +247,10 @@ class WorkQueue(Generic[K]):
         """Keys in work."""
         return len(self._working)
 
+    def is_working(self, key: K) -> bool:
+        """Whether a key is in work."""
+        return key in self._working
+
     @property
     def backing_off(self) -> int:
         """Keys that failed and are left alone for a while."""

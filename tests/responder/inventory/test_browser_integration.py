@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ async def logged_in(stage: Stage, token: str, after: str = "/") -> AsyncIterator
     """A browser in which somebody has logged in by the form, with nothing but the keyboard."""
     async with browser() as tab:
         await tab.open(stage.site.base + after)
-        assert await tab.ask(FOCUSED) == "token", "the token's field has no focus"
+        await focused(tab, "token")
         await tab.write(token)
         tab.expect()
         await tab.press("Enter")
@@ -38,6 +39,16 @@ async def logged_in(stage: Stage, token: str, after: str = "/") -> AsyncIterator
         # A refused resource is told as an error: the page before the login is one.
         tab.complaints = [each for each in tab.complaints if "401" not in each]
         yield tab
+
+
+async def focused(tab: Tab, words: str) -> None:
+    """Wait until what has the focus says so: a browser sets it once it has drawn the page."""
+    told: object = None
+    for _ in range(100):
+        if (told := await tab.ask(FOCUSED)) == words:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"{words} has no focus, {told} has")
 
 
 async def tab_to(tab: Tab, words: str, limit: int = 60) -> None:
