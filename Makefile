@@ -31,8 +31,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run screenshots crds chart image e2e reference monitoring monitoring-test docs \
-	docs-serve gitops lock changelog clean
+	cluster-up cluster-down run screenshots crds chart image e2e reference monitoring monitoring-test \
+	dashboard-picture docs docs-serve gitops lock changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ monitoring: $(STAMP) ## Generate alert rules, dashboard and the schema of audit 
 
 monitoring-test: $(STAMP) ## Try each alert with promtool, from PATH or Debian's package
 	@$(PY) -m monitoring.promtool
+
+dashboard-picture: $(STAMP) ## Picture of the dashboard for the docs; needs Prometheus and Chromium
+	@$(PY) -m monitoring.picture
 
 crds: $(STAMP) ## Generate crds/ from the models; then comes `make chart`
 	$(PY) -m agentid crds --output crds

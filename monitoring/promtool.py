@@ -1,13 +1,7 @@
-"""`python -m monitoring.promtool`: have Prometheus itself check the rules, and try each alert.
-
-promtool is taken from PATH, else out of Debian's package `prometheus`, which is unpacked into the
-cache directory and not installed.
-"""
+"""`python -m monitoring.promtool`: have Prometheus itself check the rules, and try each alert."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +13,7 @@ import yaml
 from monitoring.cases import CASES, HEALTHY
 from monitoring.dashboard import ROWS
 from monitoring.documented import ROOT
+from monitoring.prometheus import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,32 +22,9 @@ _RULES: Final = ROOT / "helm/agentid/files/rules.yaml"
 _FIRING: Final = 'count(ALERTS{{alertname=~"{}",alertstate="firing"}})'
 
 
-def promtool() -> str:
-    """Return the path of promtool.
-
-    Raises:
-        SystemExit: There is none, and Debian's package is not to be had.
-    """
-    found = shutil.which("promtool")
-    if found is not None:
-        return found
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    directory = Path(home) / "agentid" / "prometheus"
-    unpacked = directory / "usr/bin/promtool"
-    if not unpacked.exists():
-        if shutil.which("apt-get") is None:
-            sys.exit("promtool is not on PATH; install Prometheus")
-        directory.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "--quiet", "prometheus"], cwd=directory, check=True)
-        for package in directory.glob("prometheus_*.deb"):
-            subprocess.run(["dpkg-deb", "--extract", package, directory], check=True)
-            package.unlink()
-    return str(unpacked)
-
-
 def main() -> int:
     """Check the rules, then each case; the exit code of promtool."""
-    tool = promtool()
+    tool = program("promtool")
     with tempfile.TemporaryDirectory() as directory:
         queries = Path(directory) / "queries.yaml"
         queries.write_text(yaml.safe_dump(_queries()))
