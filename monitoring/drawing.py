@@ -14,13 +14,24 @@ from monitoring.scales import in_unit, minutes, ticks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["WIDTH", "Box", "Line", "Span", "colour", "legend", "place", "row", "segments", "stat"]
-__all__ += ["timeseries"]
+__all__ = [
+    "WIDTH",
+    "Box",
+    "Line",
+    "Span",
+    "colour",
+    "legend",
+    "place",
+    "row",
+    "segments",
+    "stat",
+    "timeseries",
+]
 
 WIDTH: Final = 1200
 """Of the whole picture, in pixels."""
 
-_CELL: Final = 30
+_CELL: Final = 28
 """Height of one unit of Grafana's grid, with the gap below it."""
 
 _COLUMNS: Final = 24
@@ -28,10 +39,13 @@ _GAP: Final = 8
 _PAD: Final = 10
 _TITLE: Final = 28
 _LEGEND: Final = 15
-_LEGENDS: Final = 2
+_LEGENDS: Final = 3
 """Lines of a legend at most."""
 
-_LETTER: Final = 6.1
+_ROOM: Final = 1.05
+"""Above the greatest value, so that no line lies on the edge."""
+
+_LETTER: Final = 5.9
 """Width of a letter of 10 pixels, on average; DejaVu Sans is a wide one."""
 
 _COLOURS: Final = (
@@ -127,7 +141,7 @@ def stat(title: str, lines: Sequence[Line], span: Span, box: Box, *, unit: str,
     last = known[-1][-1][1]
     values = [value for part in known for _, value in part]
     scale = _Scale(
-        Box(box.x, box.y + box.height * 0.62, box.width, box.height * 0.38 - 6),
+        Box(box.x, box.y + box.height * 0.75, box.width, box.height * 0.25),
         span, min(0.0, *values), max(*values, 1e-9),
     )  # fmt: skip
     fill = _FILLS[colour(steps, last)]
@@ -149,7 +163,7 @@ def timeseries(title: str, lines: Sequence[Line], span: Span, box: Box, *, unit:
         return _frame(title, box) + _empty(box)
     values = [value for _, parts in drawn for part in parts for _, value in part]
     whole = unit == "short" and all(value == int(value) for value in values)
-    marks = ticks(min(0.0, *values), max(0.0, *values), unit, whole=whole)
+    marks = ticks(min(0.0, *values), _ROOM * max(0.0, *values), unit, whole=whole)
     left = 14 + _LETTER * max(len(in_unit(mark, unit)) for mark in marks)
     names = _wrapped([line.name for line, _ in drawn], box.width - 2 * _PAD)
     below = 20 + _LEGEND * len(names)
@@ -282,6 +296,6 @@ def _rectangle(box: Box, fill: str, edge: str = "none") -> str:
 def _text(x: float, y: float, text: str, *, size: int = 10, weight: int = 400,
           fill: str = "#1f2933", anchor: str = "start") -> str:  # fmt: skip
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" '
+        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" font-weight="{weight}" '
         f'fill="{fill}" text-anchor="{anchor}">{escape(text)}</text>'
     )

@@ -21,18 +21,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from e2e.install import NAMESPACE, samples
+from e2e.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from e2e.providers import Cluster
 
-__all__ = ["LIMITS", "federate", "load"]
+__all__ = ["LIMITS", "federate", "load", "partner"]
 
 Json = dict[str, object]
 
 LIMITS: Final = ("--client-rate", "60", "--client-burst", "100")
 """Of the responder: what a burst of ours exceeds, and what we do otherwise does not."""
+
+_PARTNER: Final = "acme.example.net"
 
 _BURST: Final = 150
 _ROUND: Final = 7.0
@@ -72,17 +76,23 @@ _SCHEDULES: Final[dict[str, Json]] = {
 """What the starter class asks of its agents."""
 
 
+def partner(cluster: Cluster) -> None:
+    """Make a second issuer, as whose the responder answers who names nobody: the first by name."""
+    spec = {"trustDomain": _PARTNER, "ca": {"builtin": {}}}
+    issuer = _object("AgentIssuer", {"name": "acme"}, spec)
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(issuer))
+    cluster.kubectl("wait", "agentissuer", "acme", "--for=condition=Ready", "--timeout=60s")
+
+
 def federate(cluster: Cluster, https: str) -> None:
-    """Let the sample issuer federate with a second one, as whose partner the responder answers."""
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(_issuer("partner", {})))
-    cluster.kubectl("wait", "agentissuer", "partner", "--for=condition=Ready", "--timeout=60s")
+    """Let the sample issuer federate with the other one, which the responder serves."""
     path = r"jsonpath={.data.ca\.crt}"
-    published = ("get", "configmap", "agentid-bundle-partner", "-n", NAMESPACE, "-o", path)
+    published = ("get", "configmap", "agentid-bundle-acme", "-n", NAMESPACE, "-o", path)
     entry = {
-        "trustDomain": "partner.example.net",
-        "url": f"{https}/bundle/partner.example.net",
+        "trustDomain": _PARTNER,
+        "url": f"{https}/bundle/{_PARTNER}",
         "profile": "https_spiffe",
-        "endpointSpiffeID": "spiffe://partner.example.net/agentid/responder",
+        "endpointSpiffeID": f"spiffe://{_PARTNER}/agentid/responder",
         "bundle": cluster.kubectl(*published).stdout,
     }
     patch = json.dumps({"spec": {"federation": [entry]}})
@@ -106,7 +116,7 @@ async def load(cluster: Cluster, http: str, https: str, seconds: float) -> None:
     ):
         tasks.create_task(_change(cluster, until))
         tasks.create_task(_verify(cluster, session, http, https, until))
-        tasks.create_task(_burst(session, f"{http}/healthz", until))
+        tasks.create_task(_burst(session, f"{http}/crl/default/all.pem", until))
         for patience in (1e9, 40.0, 25.0):
             tasks.create_task(_follow(session, f"{https}/feed/default", until, patience))
 
@@ -117,8 +127,9 @@ async def _change(cluster: Cluster, until: float) -> None:
             return
         began = time.monotonic()
         for arguments, body in _round(number):
-            # A change may find nothing, such as the revocation of an agent that is gone.
-            await asyncio.to_thread(cluster.kubectl, *arguments, stdin=body, check=False)
+            done = await asyncio.to_thread(cluster.kubectl, *arguments, stdin=body, check=False)
+            if done.returncode:
+                say(f"kubectl {arguments[0]}: {done.stderr.strip()}")
         await asyncio.sleep(max(0.0, _ROUND - (time.monotonic() - began)))
 
 
@@ -148,6 +159,12 @@ def _agents(number: int) -> Iterator[Json]:
     if number % 3 == 0:
         # Its class does not allow it to write.
         yield _agent(number, f"greedy-{number}", "finance", "assistant", "erp.orders", "delete")
+    if number % 6 == 0:
+        # Its Secret is somebody else's.
+        name = f"late-{number}"
+        taken = {"name": f"{name}-agentid", "namespace": "finance"}
+        yield {"apiVersion": "v1", "kind": "Secret", "metadata": taken}
+        yield _agent(number, name, *_KINDS[0])
     if number % 4 == 1:
         yield _agent(number, f"classless-{number}", "support", "watcher", "crm.tickets", "read")
     if number % 5 == 0:
@@ -159,33 +176,30 @@ def _agent(
 ) -> Json:
     metadata = {"name": name, "namespace": namespace, "labels": {_LABEL: str(number)}}
     permissions = {"systems": [system], "operations": [operation], **_SCHEDULES.get(kind, {})}
-    return {
-        "apiVersion": "agentid.dev/v1alpha1", "kind": "AgentIdentity", "metadata": metadata,
-        "spec": {
+    return _object(
+        "AgentIdentity", metadata,
+        {
             "className": kind, "sponsor": "platform@example.com", "purpose": "Works for a picture",
             "subject": {"serviceAccountName": name}, "permissions": permissions, **more,
         },
-    }  # fmt: skip
+    )  # fmt: skip
 
 
 def _revocation(number: int) -> Json:
     """An incident as a dry run."""
-    return {
-        "apiVersion": "agentid.dev/v1alpha1", "kind": "AgentRevocation",
-        "metadata": {"name": f"incident-{number}"},
-        "spec": {
+    return _object(
+        "AgentRevocation", {"name": f"incident-{number}"},
+        {
             "reason": "keyCompromise", "explanation": "For a picture",
             "contact": "security@example.com", "hold": _INCIDENTS[number],
             "select": {"labelSelector": {"matchLabels": {_LABEL: str(number)}}},
         },
-    }  # fmt: skip
+    )  # fmt: skip
 
 
-def _issuer(name: str, more: Json) -> Json:
-    spec = {"trustDomain": f"{name}.example.net", "ca": {"builtin": {}}, **more}
+def _object(kind: str, metadata: Mapping[str, object], spec: Mapping[str, object]) -> Json:
     return {
-        "apiVersion": "agentid.dev/v1alpha1", "kind": "AgentIssuer", "metadata": {"name": name},
-        "spec": spec,
+        "apiVersion": "agentid.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec,
     }  # fmt: skip
 
 
@@ -272,7 +286,7 @@ async def _follow(session: aiohttp.ClientSession, url: str, until: float, patien
         await asyncio.sleep(1)  # it was refused, or has ended
 
 
-async def _read(request: aiohttp.client._RequestContextManager) -> None:
+async def _read(request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> None:
     async with request as answer:
         await answer.read()
 

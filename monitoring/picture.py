@@ -14,18 +14,19 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from e2e.browser import browser
 from e2e.errors import E2EError
-from e2e.install import install, operator, port_in_log, responder, samples
+from e2e.install import install, port_in_log, responder, samples, start_operator
 from e2e.progress import say
 from e2e.providers import DevCluster
 from monitoring import drawing
 from monitoring.documented import ROOT
 from monitoring.drawing import Line, Span
-from monitoring.load import LIMITS, federate, load
+from monitoring.load import LIMITS, federate, load, partner
 from monitoring.prometheus import free_port, prometheus
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ _MINUTES: Final = 6.0
 _PERIOD: Final = 5
 """Seconds between two scrapes, and between two points."""
 
+_WARM: Final = 30.0
+"""Seconds of load that are not shown: a rate needs some scrapes before it is one."""
+
 _VARIABLES: Final = {"$__rate_interval": f"{4 * _PERIOD}s"}
 """What Grafana puts in, of the same value: four scrapes."""
 
@@ -112,25 +116,27 @@ def main() -> int:
 
 def _take(cluster: Cluster, seconds: float) -> bytes:
     install(cluster)
-    samples(cluster, "issuer", "classes")
     ports = {"controller": free_port(), "responder": free_port()}
+    audit = {"AGENTID_AUDIT": str(cluster.directory / "audit.jsonl")}
     probes = ("--probe-port", str(ports["responder"]))
-    with (
-        operator(cluster, "dashboard", ports["controller"]),
-        responder(cluster, "dashboard-responder", *LIMITS, *probes) as serving,
-    ):
+    with ExitStack() as ended:
+        running = start_operator(cluster, "operator", ports["controller"], environment=audit)
+        ended.callback(running.stop)
+        serving = ended.enter_context(responder(cluster, "responder", *LIMITS, *probes))
+        partner(cluster)
         http = f"http://127.0.0.1:{port_in_log(serving.log, 'http_serving')}"
         https = f"https://127.0.0.1:{port_in_log(serving.log, 'https_serving')}"
+        samples(cluster, "issuer", "classes")
         federate(cluster, https)
-        with prometheus(ports, _PERIOD) as asked:
-            say(f"Agents come and go, and verifiers ask, for {seconds / 60:g} minutes")
-            start = time.time()
-            asyncio.run(load(cluster, http, https, seconds))
-            span = Span(start, time.time(), _PERIOD)
-            document = page(
-                json.loads(_DASHBOARD.read_text()), span,
-                lambda query: asked.range(query, span.start, span.end, span.step),
-            )  # fmt: skip
+        asked = ended.enter_context(prometheus(ports, _PERIOD))
+        say(f"Agents come and go, and verifiers ask, for {seconds / 60:g} minutes")
+        start = time.time() + _WARM
+        asyncio.run(load(cluster, http, https, _WARM + seconds))
+        span = Span(start, time.time(), _PERIOD)
+        document = page(
+            json.loads(_DASHBOARD.read_text()), span,
+            lambda query: asked.range(query, span.start, span.end, span.step),
+        )  # fmt: skip
     return asyncio.run(_photograph(document))
 
 
