@@ -27,6 +27,7 @@ from monitoring import drawing
 from monitoring.documented import ROOT
 from monitoring.drawing import Line, Span
 from monitoring.load import LIMITS, federate, load, partner
+from monitoring.png import with_palette
 from monitoring.prometheus import free_port, prometheus
 
 if TYPE_CHECKING:
@@ -84,15 +85,18 @@ __all__ = ["page"]
 
 _DASHBOARD: Final = ROOT / "helm/agentid/files/dashboard.json"
 _PICTURE: Final = ROOT / "docs/images/dashboard.png"
-_MINUTES: Final = 6.0
+_MINUTES: Final = 5.0
 _PERIOD: Final = 5
-"""Seconds between two scrapes, and between two points."""
+"""Seconds between two scrapes."""
 
-_WARM: Final = 30.0
-"""Seconds of load that are not shown: a rate needs some scrapes before it is one."""
+_STEP: Final = 10
+"""Seconds between two points."""
 
-_VARIABLES: Final = {"$__rate_interval": f"{4 * _PERIOD}s"}
-"""What Grafana puts in, of the same value: four scrapes."""
+_WARM: Final = 60.0
+"""Seconds of load that are not shown: what a rate is taken over."""
+
+_VARIABLES: Final = {"$__rate_interval": "60s"}
+"""What Grafana puts in unless told otherwise: four scrapes, 15 seconds apart."""
 
 
 def main() -> int:
@@ -103,7 +107,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         provider = DevCluster(Path(scratch))
         try:
-            picture = _take(provider.up(), seconds)
+            picture = with_palette(_take(provider.up(), seconds))
         except E2EError as error:
             print(error, file=sys.stderr)
             return 1
@@ -132,7 +136,7 @@ def _take(cluster: Cluster, seconds: float) -> bytes:
         say(f"Agents come and go, and verifiers ask, for {seconds / 60:g} minutes")
         start = time.time() + _WARM
         asyncio.run(load(cluster, http, https, _WARM + seconds))
-        span = Span(start, time.time(), _PERIOD)
+        span = Span(start, time.time(), _STEP)
         document = page(
             json.loads(_DASHBOARD.read_text()), span,
             lambda query: asked.range(query, span.start, span.end, span.step),

@@ -150,4 +150,4 @@ def test_the_page_has_every_panel_of_the_dashboard() -> None:
     queries = sum(len(panel.get("targets", ())) for panel in dashboard["panels"])
     assert len(asked) == queries
     assert not [query for query in asked if "$" in query]
-    assert any("[20s]" in query for query in asked)
+    assert any("[60s]" in query for query in asked)
