@@ -50,6 +50,7 @@ async def running() -> AsyncIterator[Stage]:
     """A leader."""
     made = Stage()
     task = asyncio.create_task(made.loop.run())
+    await settled()
     yield made
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -102,8 +103,24 @@ async def test_what_a_leader_had_begun_is_not_lost_with_its_lease() -> None:
     """Promise 4: cut off amid the commit, the identities wait in the queue for who leads next."""
     stage = Stage()
     task = asyncio.create_task(stage.loop.run())
+    await settled()
     stage.loop.add(ONE)
+    await settled()
+    stage.loop.add(TWO)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert sorted(stage.looked_at, key=str) == [ONE, TWO]
+
+
+async def test_nothing_waits_where_nobody_leads() -> None:
+    """A replica that follows hands everything to its queue, before it leads and afterwards."""
+    stage = Stage()
+    stage.loop.add(ONE)
+    assert stage.looked_at == [ONE]
+    task = asyncio.create_task(stage.loop.run())
     await settled()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert stage.looked_at == [ONE]
+    stage.loop.add(TWO)
+    assert stage.looked_at == [ONE, TWO]
+    assert stage.service.asked == []

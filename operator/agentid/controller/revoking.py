@@ -43,17 +43,31 @@ class RevocationLoop:
         self._look_at = look_at
         self._waiting: dict[ObjectKey, None] = {}
         self._news = asyncio.Event()
+        self._running = False
 
     def add(self, key: ObjectKey) -> None:
-        """Something may have to be taken away from an identity."""
+        """Something may have to be taken away from an identity.
+
+        Where nobody runs this, on a replica that does not lead, it is left to the passes.
+        """
+        if not self._running:
+            self._look_at(key)
+            return
         self._waiting[key] = None
         self._news.set()
 
     async def run(self) -> None:
         """Revoke, as the leader does, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(self._work())
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(self._work())
+        finally:
+            self._running = False
+            for key in self._waiting:
+                self._look_at(key)
+            self._waiting = {}
 
     async def _work(self) -> None:
         while True:
