@@ -85,7 +85,7 @@ e2e: $(STAMP) ## Image, chart and agents on a real node; needs root, may install
 bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
 	@$(PY) -m bench --number $(N)
 
-bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying; some ten minutes
+bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying
 	@set -e; for part in issuing revocation_bytes responder verifying revoking incident; do \
 		echo "# $$part"; $(PY) -m bench.$$part; done
 

@@ -84,8 +84,8 @@ def test_a_wrong_value_is_refused_by_name(
 
 def test_an_older_kubernetes_is_refused(program: Path) -> None:
     """With what is needed and what was found."""
-    with pytest.raises(E2EError, match=r">=1\.30\.0-0 .*incompatible with Kubernetes v1\.29\.0"):
-        rendered("--kube-version", "1.29.0", program=program)
+    with pytest.raises(E2EError, match=r">=1\.34\.0-0 .*incompatible with Kubernetes v1\.33\.9"):
+        rendered("--kube-version", "1.33.9", program=program)
 
 
 @pytest.mark.parametrize(
