@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import InputError
-from agentid.identity import SerialNumber
+from agentid.identity import PodRef, SerialNumber
 from agentid.identity.revocation import RevocationReason
 from agentid.ledger import Issued, Revoked
 from agentid.ledger.records import MAX_RECORD_BYTES, Record, decode_record, encode_record
@@ -41,7 +41,7 @@ issued = st.builds(
     door=st.sampled_from(DeliveryMode),
     grant=texts,
     replaces=st.none() | serials,
-    pod_uid=st.none() | texts,
+    pod=st.none() | st.builds(PodRef, texts, texts, texts, texts),
 )
 revoked = st.builds(
     Revoked,

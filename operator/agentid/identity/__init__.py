@@ -1,4 +1,4 @@
-"""Values that name things: trust domains, SPIFFE IDs, serials, validity periods, reasons.
+"""Values that name things: trust domains, SPIFFE IDs, pods, serials, validity periods, reasons.
 
 Each is a frozen value made by a parser that returns a valid value or raises `InputError`, so a
 function that takes one has nothing left to check. Cryptography, certificates and Kubernetes are
@@ -7,6 +7,7 @@ left to others.
 
 from __future__ import annotations
 
+from agentid.identity.pod_ref import PodRef
 from agentid.identity.revocation import RevocationReason
 from agentid.identity.serial import SerialNumber
 from agentid.identity.spiffe_id import MAX_SPIFFE_ID_BYTES, AgentPath, SpiffeId
@@ -16,6 +17,7 @@ from agentid.identity.validity import Validity
 __all__ = [
     "MAX_SPIFFE_ID_BYTES",
     "AgentPath",
+    "PodRef",
     "RevocationReason",
     "SerialNumber",
     "SpiffeId",

@@ -7,6 +7,7 @@ revoked is decided by others. Why it is built like this: `docs/adr/0002`.
 
 from __future__ import annotations
 
+from agentid.identity import PodRef
 from agentid.ledger.committer import CommitLimits
 from agentid.ledger.compactor import Archive, Compaction
 from agentid.ledger.intake import Durable
@@ -40,6 +41,7 @@ __all__ = [
     "LedgerState",
     "LedgerStats",
     "LedgerView",
+    "PodRef",
     "Record",
     "Revoked",
     "SegmentEvent",

@@ -15,6 +15,7 @@ import orjson
 
 from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import InputError
+from agentid.identity import PodRef
 from agentid.identity.quoting import quoted
 from agentid.identity.revocation import RevocationReason
 from agentid.ledger import wire
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 
     from agentid.identity import SerialNumber
 
-__all__ = ["MAX_RECORD_BYTES", "Issued", "Record", "Revoked", "decode_record", "encode_record"]
+__all__ = [
+    "MAX_RECORD_BYTES",
+    "Issued",
+    "Record",
+    "Revoked",
+    "decode_record",
+    "encode_record",
+    "pod_to_json",
+]
 
 MAX_RECORD_BYTES: Final = 64 * 1024
 """Of one record as a line. A grant of thousands of permissions has about 50 KB; a segment takes ten
@@ -53,7 +62,7 @@ class Issued:
         door: How it is delivered.
         grant: What it was issued under, the canonical JSON of `policy.Grant`; opaque here.
         replaces: The serial that was known to be delivered when this one was made.
-        pod_uid: Of the pod it is for, None when pods share it.
+        pod: The pod it is for, None when pods share it.
     """
 
     serial: SerialNumber
@@ -72,7 +81,7 @@ class Issued:
     door: DeliveryMode
     grant: str
     replaces: SerialNumber | None = None
-    pod_uid: str | None = None
+    pod: PodRef | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be read back.
@@ -134,6 +143,8 @@ class Revoked:
 
 Record: TypeAlias = Issued | Revoked
 
+_POD_KEYS: Final = ("podName", "podUID", "node", "request")
+
 _REQUIRED_TEXTS: Final = ("spiffe_id", "namespace", "name", "uid", "issuer", "grant")
 
 
@@ -158,7 +169,7 @@ def encode_record(record: Record) -> bytes:
                 "namespace": record.namespace,
                 "notAfter": wire.time_text(record.not_after),
                 "notBefore": wire.time_text(record.not_before),
-                "podUID": record.pod_uid,
+                **({"podUID": None} if record.pod is None else pod_to_json(record.pod)),
                 "replaces": None if record.replaces is None else str(record.replaces),
                 "serial": str(record.serial),
                 "shard": record.shard,
@@ -205,7 +216,8 @@ def decode_record(line: bytes) -> Record:
         raise InputError(msg)
     kind = body.get("type")
     if kind == "issued":
-        wire.check_keys(body, _ISSUED_KEYS)
+        shared = body.get("podUID") is None
+        wire.check_keys(body, _ISSUED_KEYS if shared else _ISSUED_KEYS.union(_POD_KEYS))
         return _issued(body)
     if kind == "revoked":
         wire.check_keys(body, _REVOKED_KEYS)
@@ -263,8 +275,18 @@ def _issued(body: dict[str, object]) -> Issued:
         door=mode,
         grant=wire.text(body, "grant"),
         replaces=None if replaces is None else wire.serial(body, "replaces"),
-        pod_uid=None if body["podUID"] is None else wire.text(body, "podUID"),
+        pod=None if body["podUID"] is None else _pod(body),
     )
+
+
+def pod_to_json(pod: PodRef) -> dict[str, str]:
+    """A pod under the names that it has on the ledger."""
+    return dict(zip(_POD_KEYS, (pod.name, pod.uid, pod.node, pod.request), strict=True))
+
+
+def _pod(body: dict[str, object]) -> PodRef:
+    name, uid, node, request = (wire.text(body, key) for key in _POD_KEYS)
+    return PodRef(name, uid, sys.intern(node), request)
 
 
 def _revoked(body: dict[str, object]) -> Revoked:

@@ -67,6 +67,8 @@ class LedgerState:
         # Most identities have one or two certificates, so a list of them would weigh more than its
         # contents: one serial stands alone, several are a tuple.
         self._by_identity: dict[str, dict[str, int | tuple[int, ...]]] = {}
+        # Likewise; one pod has few, and most identities no pods.
+        self._by_pod: dict[str, tuple[int, ...]] = {}
         # Revocations whose certificate is not known (yet): the segment that records it may come
         # later, or is damaged.
         self._unmatched: dict[int, Revoked] = {}
@@ -112,6 +114,7 @@ class LedgerState:
         if _rank(record, doubtful=doubtful) < _rank(known.issued, doubtful=known.doubtful):
             self._strike(known.issued.namespace, known.issued.name, {key})
             self._by_serial[key] = Entry(record, known.revoked, doubtful)
+            self._forget_pod(known.issued, key)
             self._enlist(record, key)
         # A damaged segment may hold a record that never was; only two sound ones contradict.
         return doubtful or known.doubtful
@@ -141,6 +144,7 @@ class LedgerState:
         for entry in gone:
             key = entry.serial.value
             del self._by_serial[key]
+            self._forget_pod(entry.issued, key)
             self._revoked -= entry.revoked is not None
             by_identity.setdefault((entry.issued.namespace, entry.issued.name), set()).add(key)
         for (namespace, name), keys in by_identity.items():
@@ -175,6 +179,10 @@ class LedgerState:
         found = self._by_identity.get(namespace, {}).get(name, ())
         serials = (found,) if isinstance(found, int) else found
         return _newest_first([self._by_serial[serial] for serial in serials])
+
+    def of_pod(self, uid: str) -> tuple[Entry, ...]:
+        """All certificates on record that were made for a pod, newest first."""
+        return _newest_first([self._by_serial[key] for key in self._by_pod.get(uid, ())])
 
     def live(self, namespace: str, name: str, *, now: datetime) -> tuple[Entry, ...]:
         """Those of them that a verifier would accept now, newest first."""
@@ -261,6 +269,8 @@ class LedgerState:
         return replace(record, **same)
 
     def _enlist(self, record: Issued, key: int) -> None:
+        if record.pod is not None:
+            self._by_pod[record.pod.uid] = (*self._by_pod.get(record.pod.uid, ()), key)
         names = self._by_identity.setdefault(record.namespace, {})
         known = names.get(record.name)
         if known is None:
@@ -268,6 +278,15 @@ class LedgerState:
             self._identities += 1
         else:
             names[record.name] = (*((known,) if isinstance(known, int) else known), key)
+
+    def _forget_pod(self, record: Issued, key: int) -> None:
+        if record.pod is None:
+            return
+        rest = tuple(each for each in self._by_pod[record.pod.uid] if each != key)
+        if rest:
+            self._by_pod[record.pod.uid] = rest
+        else:
+            del self._by_pod[record.pod.uid]
 
     def _strike(self, namespace: str, name: str, keys: set[int]) -> None:
         names = self._by_identity[namespace]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from agentid.cli.output import plain
 from agentid.errors import InputError
 from agentid.ledger.inventory import State, grant_of
+from agentid.ledger.records import pod_to_json
 from agentid.ledger.wire import time_text
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _certificate(record: Issued) -> dict[str, object]:
         "namespace": record.namespace,
         "name": record.name,
         "uid": record.uid,
-        "podUID": record.pod_uid,
+        "pod": None if record.pod is None else pod_to_json(record.pod),
         "fingerprint": record.fingerprint,
         "notBefore": time_text(record.not_before),
         "notAfter": time_text(record.not_after),

@@ -103,8 +103,9 @@ def _revocation(revoked: Revoked) -> Iterator[tuple[str, str]]:
 
 
 def _certificate(record: Issued) -> Iterator[tuple[str, str]]:
-    pod = "" if record.pod_uid is None else f", pod {record.pod_uid}"
-    yield "who", f"agent {record.name} in namespace {record.namespace}{pod}"
+    yield "who", f"agent {record.name} in namespace {record.namespace}"
+    if (pod := record.pod) is not None:
+        yield "pod", f"{pod.name}, uid {pod.uid}, on node {pod.node}"
     yield "SPIFFE ID", record.spiffe_id
     yield "AgentIdentity", f"{record.namespace}/{record.name}, uid {record.uid}"
     grant = grant_of(record.grant)
