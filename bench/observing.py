@@ -24,7 +24,8 @@ from agentid.identity import SerialNumber, TrustDomain
 from agentid.kube.objects import ObjectKey
 from agentid.ledger import Durable, Issued, LedgerState
 from agentid.policy.judge import Granted, judge
-from agentid.policy.plan import Cause, Observed
+from agentid.policy.observed import Observed
+from agentid.policy.plan import Cause
 from agentid.services.auditing import Auditor
 from agentid.services.world import Parsed, World
 from agentid.telemetry import tracing

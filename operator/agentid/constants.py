@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ANNOTATION_CONTAINERS",
     "ANNOTATION_IDENTITY",
     "ANNOTATION_RENEW_REQUESTED",
     "ANNOTATION_ROTATE_REQUESTED",
     "ANNOTATION_ROTATE_ROOT_REQUESTED",
+    "CSI_DRIVER",
     "FINALIZER",
     "GROUP",
     "LABEL_FEDERATED_BY",
+    "LABEL_IDENTITY",
     "LABEL_IDENTITY_UID",
     "LABEL_ISSUER",
     "LABEL_MANAGED",
     "LABEL_PUBLICATION",
     "LABEL_TRUST_BUNDLE",
     "LABEL_TRUST_DOMAIN",
+    "MOUNT_PATH",
     "SIGNER_NAME",
     "VERSION",
+    "VOLUME_NAME",
+    "cluster_trust_bundle_name",
 ]
 
 GROUP: Final = "agentid.dev"
@@ -68,3 +74,24 @@ pod that selects by that label must never be given two trust domains as one."""
 
 SIGNER_NAME: Final = "agentid.dev/agent"
 """Whose ClusterTrustBundles, and PodCertificateRequests, are ours."""
+
+LABEL_IDENTITY: Final = "agentid.dev/identity"
+"""On a pod: the AgentIdentity whose certificate it is to have. It selects and grants nothing. The
+volume that carries the certificate repeats it among its userAnnotations, under the same key."""
+
+ANNOTATION_CONTAINERS: Final = "agentid.dev/containers"
+"""On such a pod: the containers that get the certificate, with commas; without it all of them."""
+
+VOLUME_NAME: Final = "agentid"
+"""The volume of a pod that carries its certificate."""
+
+MOUNT_PATH: Final = "/var/run/agentid"
+"""Where containers find it."""
+
+CSI_DRIVER: Final = "csi.agentid.dev"
+"""The driver of that volume where delivery.mode is CSI."""
+
+
+def cluster_trust_bundle_name(issuer: str) -> str:
+    """The ClusterTrustBundle of an AgentIssuer; the API server asks for the signer's name in it."""
+    return f"{SIGNER_NAME.replace('/', ':')}:{issuer}"

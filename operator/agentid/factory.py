@@ -22,6 +22,7 @@ from agentid.ledger.configmaps import ConfigMapSegments
 from agentid.services.auditing import Auditor
 from agentid.services.bundles import BundlePublisher
 from agentid.services.classes import ClassService
+from agentid.services.doors import Doors
 from agentid.services.federation import Federation
 from agentid.services.foreign import ForeignBundles
 from agentid.services.gathering import SERVED_DELIVERIES, Gatherer
@@ -74,7 +75,7 @@ class Settings:
         process: Name of this replica, such as its pod's.
         namespace: Where authorities, ledger and Lease are kept; None for the one that the
             credentials name.
-        deliveries: The doors that this installation serves.
+        deliveries: The doors that are open whatever cluster this is.
         connections: Requests to the API server in flight at most.
         audit: Where audit events go: `off`, `stdout`, or the path of a file.
     """
@@ -105,6 +106,7 @@ class Parts:
     crls: CrlPublisher
     credentials_of_responders: ResponderCredentials
     identities: IdentityService
+    doors: Doors
     incidents: IncidentService
     leader: Leader
     notices: Notices
@@ -233,6 +235,7 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 metrics=metrics,
                 witness=witness,
             ),
+            doors=Doors(client),
             incidents=IncidentService(
                 world=world,
                 client=client,

@@ -13,7 +13,8 @@ from agentid.api import DeliveryMode
 from agentid.identity import RevocationReason, SerialNumber, Validity
 from agentid.pki.algorithm import KeyAlgorithm
 from agentid.policy import Granted
-from agentid.policy.plan import Cause, Held, Observed, Plan, Standing, plan, renewal_of
+from agentid.policy.observed import Held, Observed
+from agentid.policy.plan import Cause, Plan, Standing, plan, renewal_of
 from agentid.policy.rotation import Demands
 from tests.support.observed import (
     BLOCKED,

@@ -19,7 +19,8 @@ from agentid.api.agentidentity import AgentIdentityStatus
 from agentid.constants import FINALIZER
 from agentid.identity import RevocationReason
 from agentid.policy import Granted, exceeds, takes_away
-from agentid.policy.plan import Held, Observed, Plan, Standing, plan
+from agentid.policy.observed import Held, Observed
+from agentid.policy.plan import Plan, Standing, plan
 from agentid.policy.report import after_plan
 from tests.support.observed import (
     BLOCKED,

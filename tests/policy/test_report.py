@@ -14,7 +14,8 @@ from agentid.api import Reason
 from agentid.api.agentidentity import AgentIdentityStatus, DeliveryStatus
 from agentid.api.conditions import PENDING, Condition, ConditionStatus, ConditionType
 from agentid.policy import Granted
-from agentid.policy.plan import Blocked, plan
+from agentid.policy.observed import Blocked
+from agentid.policy.plan import plan
 from agentid.policy.report import after_failure, after_issuing, after_plan
 from tests.support.observed import (
     BLOCKED,
@@ -32,7 +33,7 @@ from tests.support.observed import (
 )
 
 if TYPE_CHECKING:
-    from agentid.policy.plan import Held, Observed
+    from agentid.policy.observed import Held, Observed
 
 READY, RECONCILING = ConditionType.READY, ConditionType.RECONCILING
 STALLED, SUSPENDED = ConditionType.STALLED, ConditionType.SUSPENDED

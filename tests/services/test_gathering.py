@@ -13,7 +13,7 @@ from agentid.errors import UnavailableError
 from agentid.identity import RevocationReason, SerialNumber
 from agentid.kube.objects import ObjectKey
 from agentid.policy import Granted, Refused
-from agentid.policy.plan import Blocked
+from agentid.policy.observed import Blocked
 from agentid.services.gathering import Gatherer
 from agentid.services.world import IssuerState
 from agentid.testing.ledger import NOON, in_virtual_time, make_issued, open_ledger
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentid.ledger import Issued
-    from agentid.policy.plan import Observed
+    from agentid.policy.observed import Observed
     from tests.services.conftest import Cluster
 
     Open = Callable[[], AbstractAsyncContextManager[Cluster]]

@@ -18,7 +18,7 @@ from agentid.constants import ANNOTATION_RENEW_REQUESTED, FINALIZER
 from agentid.identity import RevocationReason, SerialNumber, TrustDomain, Validity
 from agentid.policy import Granted, Refused, judge
 from agentid.policy.incident import Hold
-from agentid.policy.plan import Blocked, Held, Observed
+from agentid.policy.observed import Blocked, Held, Observed
 
 if TYPE_CHECKING:
     from agentid.policy import Grant

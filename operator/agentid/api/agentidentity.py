@@ -47,6 +47,9 @@ __all__ = [
     "ClassificationStatus",
     "DeliverySpec",
     "DeliveryStatus",
+    "PodCertificateStatus",
+    "PodsStatus",
+    "RefusalStatus",
     "SubjectSpec",
 ]
 
@@ -192,6 +195,41 @@ class DeliveryStatus(Model):
     """The metadata.uid of that Secret; one of another UID is not written to."""
 
 
+class PodCertificateStatus(Model):
+    """What the volume of a pod has to ask for, where delivery.mode is PodCertificate."""
+
+    key_type: KeyAlgorithm
+    """Its keyType."""
+    max_expiration_seconds: Annotated[int, Number(3600, 2**31 - 1)]
+    """Its maxExpirationSeconds: the lifetime of certificates."""
+    trust_bundle: Shown
+    """Name of the ClusterTrustBundle to mount beside the certificate."""
+
+
+class RefusalStatus(Model):
+    """A pod that was given no certificate."""
+
+    time: Timestamp
+    """When."""
+    pod: Shown
+    """Name of the pod."""
+    reason: Shown
+    """Why, in one word."""
+    message: Annotated[str, Prose(1024)]
+    """Why, in sentences, with the next step."""
+
+
+class PodsStatus(Model):
+    """The pods that have certificates of this identity; told within half a minute."""
+
+    certificates: Annotated[int, Number(0, 2**31 - 1)]
+    """Number of pods that hold a certificate in force."""
+    earliest_not_after: Timestamp | None = None
+    """When the first of them ends that is not renewed meanwhile."""
+    last_refusal: RefusalStatus | None = None
+    """The last pod that was given none."""
+
+
 class AgentIdentityStatus(Model):
     """What the controller tells about an identity."""
 
@@ -207,6 +245,13 @@ class AgentIdentityStatus(Model):
     """The certificate that was delivered last."""
     delivery: DeliveryStatus | None = None
     """Where it was delivered."""
+    pod_certificate: PodCertificateStatus | None = None
+    """What the volume of a pod has to ask for, where delivery.mode is PodCertificate."""
+    pods: PodsStatus | None = None
+    """The pods that have certificates of this identity."""
+    withdrawal_time: Timestamp | None = None
+    """When certificates are revoked that give more than is granted now, and that pods still hold;
+    restart the pods before."""
     active_certificates: Annotated[int, Number(0, 2**31 - 1)] | None = None
     """Number of certificates on record that are neither revoked nor expired."""
 

@@ -24,6 +24,7 @@ from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
 from agentid.controller.events import lane_of, rotations_asked, same_generation
 from agentid.controller.incidents import IncidentLoop
+from agentid.controller.pods import PodLoop
 from agentid.controller.revoking import RevocationLoop
 from agentid.controller.trust import TrustLoop
 from agentid.errors import AgentIdError, UnavailableError
@@ -100,6 +101,12 @@ class Loops:
         self.schedule: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self.incidents = IncidentLoop(parts, self._look_at)
         self.trust = TrustLoop(parts, self._catalogue.add)
+        self.pods = PodLoop(
+            parts,
+            look_at=self._look_at,
+            look_soon=self._look_soon,
+            revoke=self.revoking.add,
+        )
         self._catalogue_times: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._furthest = self._ahead()
@@ -113,6 +120,7 @@ class Loops:
         key = ObjectKey.of(body)
         if gone:
             self._world.identities.drop(key)
+            self._world.refusals.drop(key.namespace, key.name)
             self.schedule.cancel(key)
             self.queue.add(key, Lane.REVOCATION)
         elif self._world.identities.put(body):
@@ -164,6 +172,12 @@ class Loops:
             if planned is None or planned > due:
                 self.schedule.at(key, due)
 
+    def _look_soon(self, key: ObjectKey, after: timedelta) -> None:
+        """Look at an identity after a while, or when it is planned anyway if that is sooner."""
+        due, planned = self._clock.now() + after, self.schedule.when(key)
+        if planned is None or planned > due:
+            self.schedule.at(key, due)
+
     # Life
 
     async def prime(self) -> None:
@@ -193,6 +207,7 @@ class Loops:
             self._look_after_catalogue(),
             self._compact(),
             self.revoking.run(),
+            self.pods.run(),
             self.incidents.run(),
             self.schedule.run(lambda key: self.queue.add(key, Lane.BACKGROUND)),
             self._catalogue_times.run(self._catalogue.add),

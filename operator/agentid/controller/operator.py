@@ -115,6 +115,8 @@ class _Run:
                 leading,
                 asyncio.create_task(parts.ledger.join(), name="ledger"),
                 asyncio.create_task(loops.crashed.wait(), name="crashed"),
+                asyncio.create_task(loops.pods.watch(), name="pods"),
+                asyncio.create_task(loops.pods.watch_doors(), name="doors"),
                 stopped := asyncio.create_task(self._stop.wait(), name="stop"),
             }
             done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)

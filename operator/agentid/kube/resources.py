@@ -21,7 +21,10 @@ __all__ = [
     "LEASES",
     "NAMESPACES",
     "PODS",
+    "POD_CERTIFICATE_REQUESTS",
     "SECRETS",
+    "VALIDATING_POLICIES",
+    "VALIDATING_POLICY_BINDINGS",
     "Resource",
     "Selector",
 ]
@@ -124,6 +127,23 @@ PODS: Final = Resource("", "v1", "pods", "Pod")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CLUSTER_TRUST_BUNDLES: Final = Resource(
     "certificates.k8s.io", "v1", "clustertrustbundles", "ClusterTrustBundle", namespaced=False
+)
+POD_CERTIFICATE_REQUESTS: Final = Resource(
+    "certificates.k8s.io", "v1", "podcertificaterequests", "PodCertificateRequest"
+)
+VALIDATING_POLICIES: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
+    namespaced=False,
+)
+VALIDATING_POLICY_BINDINGS: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    namespaced=False,
 )
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -26,6 +26,11 @@ class KeyAlgorithm(StrEnum):
     MLDSA87 = "MLDSA87"
 
     @property
+    def is_pod_key_type(self) -> bool:
+        """Whether a kubelet makes such keys, for a PodCertificateRequest."""
+        return self not in _NO_POD_KEY_TYPES
+
+    @property
     def strength_bits(self) -> int:
         """Security strength in bits.
 
@@ -49,6 +54,8 @@ class KeyAlgorithm(StrEnum):
         """
         return _HASHES[self]
 
+
+_NO_POD_KEY_TYPES = frozenset({KeyAlgorithm.MLDSA44, KeyAlgorithm.MLDSA65, KeyAlgorithm.MLDSA87})
 
 _STRENGTH_BITS = {
     KeyAlgorithm.ECDSAP256: 128,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agentid.api.agentclass import AgentClass
     from agentid.api.vocabulary import Tier
+    from agentid.pki.algorithm import KeyAlgorithm
 
 __all__ = [
     "Finding",
@@ -126,9 +127,12 @@ def delivery(mode: DeliveryMode, found: Tier, agent_class: AgentClass) -> tuple[
 
 
 def door(
-    mode: DeliveryMode, granted: timedelta, available: frozenset[DeliveryMode]
+    mode: DeliveryMode,
+    granted: timedelta,
+    algorithm: KeyAlgorithm,
+    available: frozenset[DeliveryMode],
 ) -> tuple[Finding, ...]:
-    """Something in this cluster serves the door, and can serve such a lifetime."""
+    """Something in this cluster serves the door, and can serve such a lifetime and key."""
     if mode not in available:
         violation = Violation(
             "spec.delivery.mode",
@@ -144,6 +148,14 @@ def door(
             f"cannot carry a lifetime of {format_duration(granted)}: Kubernetes asks for at least "
             f"{format_duration(MIN_POD_CERTIFICATE)}",
             "choose another mode, or a class and lifetime of at least an hour",
+        )
+        return ((Reason.DELIVERY_NOT_ALLOWED, violation),)
+    if mode is DeliveryMode.POD_CERTIFICATE and not algorithm.is_pod_key_type:
+        violation = Violation(
+            "spec.delivery.mode",
+            mode,
+            f"cannot carry a key of {algorithm}, which kubelets do not make",
+            "choose another mode, or a class with a key algorithm that they do",
         )
         return ((Reason.DELIVERY_NOT_ALLOWED, violation),)
     return ()

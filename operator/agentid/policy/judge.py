@@ -100,7 +100,12 @@ def judge(
         *ceiling.lifetime(spec.lifetime, agent_class),
         *ceiling.tier(classification.tier, agent_class),
         # A door that stays closed need not be there.
-        *(closed or ceiling.door(spec.delivery.mode, lifetime, available_deliveries)),
+        *(
+            closed
+            or ceiling.door(
+                spec.delivery.mode, lifetime, template.key_algorithm, available_deliveries
+            )
+        ),
     ]
     spiffe_id: SpiffeId | None = None
     try:

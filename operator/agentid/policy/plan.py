@@ -27,27 +27,25 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from agentid.api.conditions import ConditionStatus, ConditionType, Reason
+from agentid.api.conditions import ConditionStatus, ConditionType
 from agentid.constants import FINALIZER
 from agentid.identity import RevocationReason, Validity
 from agentid.policy.grant import takes_away
 from agentid.policy.judge import Granted, Refused, exceeds
+from agentid.policy.pod_plan import earliest_end, exceeding, of_gone_pods
 from agentid.policy.renewal import renewal_time
-from agentid.policy.rotation import NO_DEMANDS, Demands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
-    from agentid.api.agentidentity import AgentIdentity, AgentIdentityStatus
-    from agentid.api.model import ObjectMeta
-    from agentid.api.vocabulary import DeliveryMode
+    from agentid.api.agentidentity import AgentIdentityStatus
     from agentid.identity import SerialNumber
     from agentid.policy.grant import Grant
-    from agentid.policy.incident import Hold
+    from agentid.policy.observed import Held, Observed
 
-__all__ = ["Blocked", "Cause", "Held", "Observed", "Plan", "Standing", "plan", "renewal_of"]
+__all__ = ["Cause", "Plan", "Standing", "plan", "renewal_of"]
 
 
 class Cause(StrEnum):
@@ -84,83 +82,6 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A certificate on the ledger that is not revoked and, as far as is certain, not expired.
-
-    Attributes:
-        serial: Its serial number.
-        uid: Of the AgentIdentity it was issued for, which may be a namesake that is gone.
-        door: How it was delivered.
-        grant: What it was issued under, None if a newer release wrote it in a form unknown here.
-        validity: Its period.
-        issued_at: When it was made.
-        replaces: The serial that was known to be delivered then.
-        doubtful: Its record comes from a damaged segment: good enough to revoke it, not good enough
-            to believe that it was delivered.
-        authority: Id of the authority that signed it.
-        bundle: Sequence of the bundle that it was delivered with.
-    """
-
-    serial: SerialNumber
-    uid: str
-    door: DeliveryMode
-    grant: Grant | None
-    validity: Validity
-    issued_at: datetime
-    replaces: SerialNumber | None = None
-    doubtful: bool = False
-    authority: str = ""
-    bundle: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """No judgement is possible yet: something the identity needs is missing or faulty.
-
-    Attributes:
-        reason: For the conditions.
-        message: What is missing, and the next step.
-        stalled: Whether the identity's own spec is to blame, so that waiting does not help.
-    """
-
-    reason: Reason
-    message: str
-    stalled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Everything one decision is made from.
-
-    Attributes:
-        metadata: Of the object; None if there is none.
-        identity: The object, None if there is none or its spec does not parse.
-        status: What was written last.
-        held: Newest first, those of namesakes that are gone included.
-        agent_class: The class that the spec names, where there is one.
-        verdict: The judgement; None where nobody asks for one (gone, deleting, suspended, held).
-        hold: The incident that keeps it from getting a certificate, None if none does.
-        verdict: The judgement; None where nobody asks for one (gone, deleting, suspended).
-        demands: What the rotation of authorities asks of its certificates.
-    """
-
-    metadata: ObjectMeta | None
-    identity: AgentIdentity | None
-    status: AgentIdentityStatus
-    held: tuple[Held, ...]
-    agent_class: AgentClass | None = None
-    verdict: Granted | Refused | Blocked | None = None
-    hold: Hold | None = None
-    demands: Demands = NO_DEMANDS
-
-    @property
-    def own(self) -> tuple[Held, ...]:
-        """Certificates of this very object, newest first."""
-        uid = "" if self.metadata is None else self.metadata.uid
-        return tuple(each for each in self.held if each.uid == uid)
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do, in the order of the fields.
 
@@ -173,6 +94,7 @@ class Plan:
         withdraw: Name of the Secret whose contents are to be taken out.
         current: The certificate that stays in use; None if one is issued or none is left.
         release: Whether to let go of the finalizer.
+        withdrawal: When certificates are revoked that pods hold and that give more than is granted.
         look_again: When to look at the identity again if nothing happens before.
     """
 
@@ -184,12 +106,15 @@ class Plan:
     withdraw: str | None = None
     current: Held | None = None
     release: bool = False
+    withdrawal: datetime | None = None
     look_again: datetime | None = None
 
     @property
     def acts(self) -> bool:
         """Whether there is anything to do now."""
-        return bool(self.revoke or self.issue or self.withdraw or self.release)
+        return bool(
+            self.revoke or self.issue or self.withdraw or self.release or self.add_finalizer
+        )
 
 
 _NO_GRACE: Final = timedelta(0)
@@ -201,10 +126,16 @@ _REPLACED: Final = RevocationReason.SUPERSEDED
 
 def plan(seen: Observed, now: datetime) -> Plan:
     """Decide what to do about an identity."""
-    metadata, own = seen.metadata, seen.own
+    metadata = seen.metadata
     if metadata is None:
         return Plan(Standing.GONE, tuple((each, _GONE) for each in seen.held))
     strangers = tuple((each, _GONE) for each in seen.held if each.uid != metadata.uid)
+    lost = of_gone_pods(seen)
+    strangers += tuple((each, _GONE) for each in lost if each.uid == metadata.uid)
+    if lost:
+        serials = {each.serial for each in lost}
+        seen = replace(seen, held=tuple(e for e in seen.held if e.serial not in serials))
+    own = seen.own
     if metadata.deletion_timestamp is not None:
         made = Plan(
             Standing.DELETING,
@@ -222,8 +153,9 @@ def plan(seen: Observed, now: datetime) -> Plan:
         made = Plan(Standing.HELD, revoke, withdraw=_delivered_to(seen.status))
     else:
         match seen.verdict:
-            case Granted() as granted:
-                made = _granted(seen, granted, now)
+            case Granted(grant=grant) as granted:
+                by_pods = grant.secret_name is None
+                made = _to_pods(seen, grant, now) if by_pods else _granted(seen, granted, now)
             case Refused():
                 made = _refused(seen, now)
             case _:
@@ -282,6 +214,27 @@ def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
         withdraw=withdraw,
         current=current,
         look_again=min(times),
+    )
+
+
+def _to_pods(seen: Observed, grant: Grant, now: datetime) -> Plan:
+    """Pods ask by themselves; what they must not have any more is taken away."""
+    metadata, status = seen.metadata, seen.status
+    own = tuple(each for each in seen.own if each.validity.not_after >= now)
+    excess = exceeding(own, grant, seen.demands.moving, now)
+    due = (status.withdrawal_time or now + _grace(seen)) if excess else None
+    over = due is None or now >= due
+    revoke = tuple((each, _REPLACED) for each in excess) if over else ()
+    times = [due] if due is not None and not over else []
+    times += [end] if (end := earliest_end(own)) is not None else []
+    return Plan(
+        Standing.GRANTED,
+        revoke,
+        add_finalizer=metadata is not None and FINALIZER not in metadata.finalizers,
+        withdraw=_delivered_to(status) if over else None,
+        current=None if over else _confirmed(own, status),
+        withdrawal=None if over else due,
+        look_again=min(times, default=None),
     )
 
 

@@ -6,13 +6,16 @@ computed, but for the transition times, which `set_conditions` keeps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentid.api.agentidentity import (
     AgentIdentityStatus,
     CertificateStatus,
     ClassificationStatus,
     DeliveryStatus,
+    PodCertificateStatus,
+    PodsStatus,
+    RefusalStatus,
 )
 from agentid.api.conditions import (
     Condition,
@@ -24,19 +27,28 @@ from agentid.api.conditions import (
 )
 from agentid.api.fields import format_time
 from agentid.api.violation import summarize
+from agentid.api.vocabulary import DeliveryMode
+from agentid.constants import LABEL_IDENTITY, cluster_trust_bundle_name
 from agentid.policy.judge import Granted, Refused
-from agentid.policy.plan import Blocked, Standing
+from agentid.policy.observed import Blocked
+from agentid.policy.plan import Standing
+from agentid.policy.pod_plan import pods_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from agentid.policy.classification import Classification
     from agentid.policy.grant import Grant
-    from agentid.policy.plan import Observed, Plan
+    from agentid.policy.observed import Held, Observed
+    from agentid.policy.plan import Plan
 
 __all__ = ["after_failure", "after_issuing", "after_plan"]
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
+
+_MAX_REFUSAL: Final = 1024
+"""Characters of a refusal that the status holds."""
 
 
 def after_issuing(
@@ -58,6 +70,7 @@ def after_issuing(
         classification=_classification(classification),
         certificate=certificate,
         delivery=delivery,
+        pods=_pods(seen, (each for each in seen.own if each.validity.not_after >= now)),
         active_certificates=len(active | {certificate.serial}),
     )
 
@@ -83,7 +96,8 @@ def after_plan(
     verdict, old = seen.verdict, seen.status
     stays = done.withdraw is None
     revoked = {each.serial for each, _ in done.revoke}
-    active = sum(each.validity.not_after >= now and each.serial not in revoked for each in seen.own)
+    live = [each for each in seen.own if each.validity.not_after >= now]
+    active = sum(each.serial not in revoked for each in live)
     classification = old.classification
     if isinstance(verdict, Granted | Refused):
         classification = _classification(verdict.classification)
@@ -94,6 +108,9 @@ def after_plan(
         classification=classification,
         certificate=certificate,
         delivery=old.delivery if stays else None,
+        pod_certificate=old.pod_certificate if _waits(verdict) else _pod_certificate(verdict),
+        pods=_pods(seen, [each for each in live if each.serial not in revoked]),
+        withdrawal_time=done.withdrawal,
         active_certificates=active,
     )
 
@@ -155,13 +172,19 @@ def _wanted(
         case Standing.BLOCKED, Blocked() as blocked:
             kind = ConditionType.STALLED if blocked.stalled else ConditionType.RECONCILING
             ready = Wanted(ConditionType.READY, _FALSE, blocked.reason, blocked.message)
-            if certificate is not None and not blocked.stalled:
+            if not blocked.stalled and (certificate is not None or pods_of(seen.own)):
                 ready = _still_ready(seen)
             return (ready, Wanted(kind, _TRUE, blocked.reason, blocked.message))
-        case _, Granted() as granted if certificate is not None:
-            return (_issued(certificate, granted.grant.secret_name),)
+        case _, Granted(grant=grant):
+            return _given(grant, done, certificate)
         case _:
             return ()
+
+
+def _given(grant: Grant, done: Plan, certificate: CertificateStatus | None) -> tuple[Wanted, ...]:
+    if grant.secret_name is None:
+        return (_available(grant, done.withdrawal),)
+    return () if certificate is None else (_issued(certificate, grant.secret_name),)
 
 
 def _issued(certificate: CertificateStatus, secret_name: str | None) -> Wanted:
@@ -173,11 +196,63 @@ def _issued(certificate: CertificateStatus, secret_name: str | None) -> Wanted:
     return Wanted(ConditionType.READY, _TRUE, Reason.ISSUED, message)
 
 
+def _available(grant: Grant, withdrawal: datetime | None) -> Wanted:
+    name = grant.agent.name
+    message = (
+        f"Pods that run as ServiceAccount {grant.service_account} and have the label "
+        f"{LABEL_IDENTITY}: {name} get certificates as they start"
+    )
+    if withdrawal is not None:
+        message += (
+            f"; certificates that give more than is granted now are revoked at "
+            f"{format_time(withdrawal)}, restart the pods that hold them before"
+        )
+    return Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message)
+
+
+def _pod_certificate(verdict: object) -> PodCertificateStatus | None:
+    match verdict:
+        case Granted(grant=grant) if grant.delivery is DeliveryMode.POD_CERTIFICATE:
+            return PodCertificateStatus(
+                key_type=grant.key_algorithm,
+                max_expiration_seconds=int(grant.lifetime.total_seconds()),
+                trust_bundle=cluster_trust_bundle_name(grant.issuer_name),
+            )
+        case _:
+            return None
+
+
+def _waits(verdict: object) -> bool:
+    """Whether what was granted last may be granted again, without a change of the identity."""
+    return isinstance(verdict, Blocked) and not verdict.stalled
+
+
+def _pods(seen: Observed, live: Iterable[Held]) -> PodsStatus | None:
+    """Nothing is told of an identity whose pods never had anything to do with it."""
+    ends, refusal, old = pods_of(live), seen.refusal, seen.status.pods
+    told = None if old is None else old.last_refusal
+    if refusal is not None and (told is None or refusal.time > told.time):
+        told = RefusalStatus(
+            time=refusal.time.replace(microsecond=0),
+            pod=refusal.pod,
+            reason=refusal.reason,
+            message=summarize([refusal.message])[:_MAX_REFUSAL],
+        )
+    if not ends and told is None and old is None:
+        return None
+    return PodsStatus(
+        certificates=len(ends),
+        earliest_not_after=min(ends.values(), default=None),
+        last_refusal=told,
+    )
+
+
 def _still_ready(seen: Observed) -> Wanted:
     """Ready as it was, since the certificate it speaks of is still valid."""
     certificate, delivery = seen.status.certificate, seen.status.delivery
     if certificate is None:
-        return Wanted(ConditionType.READY, _TRUE, Reason.ISSUED, "A certificate is delivered")
+        message = "Pods hold certificates that are in force"
+        return Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message)
     return _issued(certificate, None if delivery is None else delivery.secret_name)
 
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from agentid.clock import Clock
     from agentid.identity import SerialNumber
     from agentid.ledger import Durable, LedgerState
-    from agentid.policy.plan import Cause, Observed
+    from agentid.policy.observed import Observed
+    from agentid.policy.plan import Cause
     from agentid.services.world import World
     from agentid.telemetry.metrics import Metrics
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -12,20 +14,22 @@ from agentid.api.violation import summarize
 from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import InputError, NotFoundError, SpecError
 from agentid.identity import Validity
-from agentid.kube.resources import AGENT_IDENTITIES
+from agentid.kube.resources import AGENT_IDENTITIES, PODS
 from agentid.policy.grant import Grant
 from agentid.policy.judge import judge
-from agentid.policy.plan import Blocked, Held, Observed
+from agentid.policy.observed import Blocked, Held, Observed
 from agentid.policy.rotation import NO_DEMANDS
+from agentid.services.pods import Pod
 from agentid.telemetry.tracing import step
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject, ObjectKey
-    from agentid.ledger import Issued, Ledger
+    from agentid.ledger import Issued, Ledger, PodRef
     from agentid.policy.judge import Granted, Refused
     from agentid.policy.rotation import Demands
     from agentid.services.world import World
@@ -39,6 +43,10 @@ _DOUBT: Final = timedelta(hours=24)
 """How far our clock may be ahead while the ledger knows no better time: certificates that expired
 more recently by our clock still count when something has to be revoked. It is the longest lifetime
 that a certificate has, so nothing that is still good is left out by a clock a day ahead."""
+
+
+_ASKED_AT_ONCE: Final = 16
+"""Pods asked for at a time, after a start: those that went meanwhile."""
 
 
 class Gatherer:
@@ -58,7 +66,7 @@ class Gatherer:
             world: What the watches told.
             ledger: What was issued and revoked.
             client: To make sure that an identity is gone.
-            deliveries: The doors that this installation serves.
+            deliveries: The doors that are open whatever cluster this is.
         """
         self._world = world
         self._ledger = ledger
@@ -77,6 +85,15 @@ class Gatherer:
         body = self._world.identities.get(key) or await self._ask(key, needed=bool(held))
         if body is None:
             return Observed(None, None, AgentIdentityStatus(), held)
+        return replace(
+            self._observe(body, held, now),
+            gone=await self._pods_gone(key, held),
+            refusal=self._world.refusals.get(key.namespace, key.name),
+        )
+
+    def _observe(
+        self, body: Mapping[str, object], held: tuple[Held, ...], now: datetime
+    ) -> Observed:
         metadata = AgentIdentity.metadata_of(body)
         status, hold = AgentIdentity.status_of(body), self._world.hold_on(body)
         try:
@@ -142,9 +159,51 @@ class Gatherer:
             identity,
             agent_class,
             state.issuer.trust_domain,
-            available_deliveries=self._deliveries,
+            available_deliveries=self._deliveries | self._world.doors,
             now=now,
         )
+
+    async def _pods_gone(self, key: ObjectKey, held: tuple[Held, ...]) -> frozenset[str]:
+        """Which of the pods that hold certificates are certainly gone.
+
+        A pod that the watch does not show may be newer than what it has told: only one that was
+        seen to go, or that the API server itself does not know, is gone.
+        """
+        pods = {each.pod.uid: each.pod for each in held if each.pod is not None}
+        if not pods or not self._world.pods.synced:
+            return frozenset()
+        gone = {uid for uid, pod in pods.items() if self._is_gone(key, pod)}
+        unknown = [
+            pod
+            for uid, pod in pods.items()
+            if uid not in gone and self._world.pods.get(uid) is None
+        ]
+        asked = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+        async def ask(pod: PodRef) -> None:
+            async with asked:
+                if not await self._still_carries(key, pod):
+                    gone.add(pod.uid)
+
+        await asyncio.gather(*map(ask, unknown))
+        return frozenset(gone)
+
+    def _is_gone(self, key: ObjectKey, pod: PodRef) -> bool:
+        known = self._world.pods.get(pod.uid)
+        if known is None:
+            return self._world.pods.is_gone(pod.uid)
+        return not known.carries(key.namespace, key.name)
+
+    async def _still_carries(self, key: ObjectKey, pod: PodRef) -> bool:
+        try:
+            found = Pod.of(await self._client.get(PODS, pod.name, key.namespace))
+        except NotFoundError:
+            found = None
+        if found is not None and found.uid == pod.uid and found.carries(key.namespace, key.name):
+            self._world.pods.put(found)
+            return True
+        self._world.pods.drop(pod.uid)
+        return False
 
     def _held(self, key: ObjectKey, now: datetime) -> tuple[Held, ...]:
         certain = min(now, self._ledger.trusted_now() or now - _DOUBT)
@@ -168,6 +227,7 @@ def held_of(issued: Issued, *, doubtful: bool = False) -> Held:
         doubtful=doubtful,
         authority=issued.authority,
         bundle=issued.bundle,
+        pod=issued.pod,
     )
 
 

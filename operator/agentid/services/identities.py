@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -28,28 +29,31 @@ from agentid.errors import (
     PreconditionError,
     UnavailableError,
 )
+from agentid.identity import RevocationReason
+from agentid.kube.objects import ObjectKey
 from agentid.policy.judge import Granted
 from agentid.policy.plan import Plan, Standing, plan, renewal_of
 from agentid.policy.report import after_failure, after_issuing, after_plan
 from agentid.services.failure import PassError
 from agentid.services.gathering import held_of
 from agentid.services.issuance import make_key
+from agentid.services.pacing import Pacing
+from agentid.services.revocations import Revocations
 from agentid.services.secrets import Credential
 from agentid.services.witness import Witness
 from agentid.telemetry import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable
 
     from agentid.api.agentidentity import AgentIdentityStatus
     from agentid.api.model import ObjectMeta
     from agentid.clock import Clock
-    from agentid.identity import RevocationReason, SerialNumber
-    from agentid.kube.objects import ObjectKey
+    from agentid.identity import SerialNumber
     from agentid.ledger import Ledger
     from agentid.policy.grant import Grant
-    from agentid.policy.plan import Cause, Held, Observed
+    from agentid.policy.observed import Held, Observed
+    from agentid.policy.plan import Cause
     from agentid.services.gathering import Gatherer
     from agentid.services.issuance import Issuance
     from agentid.services.objects import IdentityObjects
@@ -102,8 +106,11 @@ class IdentityService:
         # Certificates that are on record, or may be, and are not known to be delivered. A try that
         # failed on the way to the Secret or the status goes on with the same certificate.
         self._undelivered: dict[ObjectKey, Credential] = {}
-        self._commits: dict[SerialNumber, asyncio.Event] = {}
         self._letting_go = asyncio.Semaphore(_LET_GO_AT_ONCE)
+        self._pacing = Pacing(clock)
+        self._revocations = Revocations(
+            ledger=ledger, metrics=metrics, witness=self._witness, actor=ACTOR
+        )
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Do what has to be done about an identity now.
@@ -130,6 +137,8 @@ class IdentityService:
             raise
         except AgentIdError as error:
             raise await self._defect(key, seen, error) from error
+        if isinstance(again, datetime):
+            return again if todo.look_again is None else min(again, todo.look_again)
         if not again:
             return todo.look_again
         # What was issued may have left something to revoke, now or later: plan once more, with the
@@ -154,21 +163,46 @@ class IdentityService:
             whose.update((held.serial, seen) for held, _ in revoke)
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
-        await self._revoke(tuple(due), whose, now)
+        await self._revocations.revoke(tuple(due), whose, now)
+
+    async def revoke_pods(self, uids: Iterable[str]) -> frozenset[ObjectKey]:
+        """Revoke what pods held that are gone, in one commit.
+
+        Returns:
+            Whose certificates they were.
+
+        Raises:
+            AgentIdError: It could not be done.
+        """
+        now = self._clock.now()
+        entries = [
+            entry
+            for uid in uids
+            for entry in self._ledger.state.of_pod(uid)
+            if entry.revoked is None
+        ]
+        due = tuple(
+            (held_of(entry.issued), RevocationReason.CESSATION_OF_OPERATION) for entry in entries
+        )
+        await self._revocations.revoke(due, {}, now)
+        return frozenset(ObjectKey(each.issued.namespace, each.issued.name) for each in entries)
 
     # Apply
 
-    async def _apply(self, key: ObjectKey, seen: Observed, todo: Plan, now: datetime) -> bool:
-        """Carry out a plan; True if a certificate was issued."""
+    async def _apply(
+        self, key: ObjectKey, seen: Observed, todo: Plan, now: datetime
+    ) -> bool | datetime:
+        """Carry out a plan; True if a certificate was issued, a time if the status waits for it."""
         whose = {held.serial: seen for held, _ in todo.revoke}
-        await self._revoke(todo.revoke, whose, now)
+        await self._revocations.revoke(todo.revoke, whose, now)
         metadata = seen.metadata
         if metadata is None:
             self._witness.identity_gone(key)
+            self._pacing.forget(key)
             return False
+        if todo.add_finalizer:
+            metadata = await self._objects.add_finalizer(metadata)
         if todo.issue is not None and isinstance(seen.verdict, Granted):
-            if todo.add_finalizer:
-                metadata = await self._objects.add_finalizer(metadata)
             await self._issue(key, seen, metadata, seen.verdict.grant, todo, todo.issue)
             return True
         if todo.withdraw is not None:
@@ -181,8 +215,14 @@ class IdentityService:
             return False
         status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
         if _differs(status, seen.status):
-            self._witness.identity_told(key, seen, status)
+            if not _differs(status, seen.status, "pods"):
+                # Nothing else is new: pods come and go by the hundred.
+                if (wait := self._pacing.wait(key)) > 0:
+                    return now + timedelta(seconds=wait)
+            else:
+                self._witness.identity_told(key, seen, status)
             await self._objects.write_status(metadata, status)
+            self._pacing.written(key)
             _log.info(
                 "identity_judged",
                 namespace=metadata.namespace,
@@ -191,46 +231,6 @@ class IdentityService:
                 reason=status.conditions[0].reason if status.conditions else "",
             )
         return False
-
-    async def _revoke(
-        self,
-        revoke: tuple[tuple[Held, RevocationReason], ...],
-        whose: Mapping[SerialNumber, Observed],
-        now: datetime,
-    ) -> None:
-        while (under_way := self._commit_of(revoke)) is not None:
-            await under_way.wait()
-        records = [
-            entry.revocation(reason, at=now, actor=ACTOR)
-            for held, reason in revoke
-            if (entry := self._ledger.state.by_serial(held.serial)) is not None
-            and entry.revoked is None
-        ]
-        if not records:
-            return
-        commit = asyncio.Event()
-        self._commits.update((record.serial, commit) for record in records)
-        for record in records:
-            self._witness.will_revoke((record.serial,), whose.get(record.serial))
-        try:
-            with tracing.step("ledger revocation"):
-                await self._ledger.append(*records)
-        except UnavailableError as error:
-            raise PassError(
-                Reason.LEDGER_UNAVAILABLE, str(error), retry_after=error.retry_after
-            ) from error
-        finally:
-            for record in records:
-                del self._commits[record.serial]
-            commit.set()
-        for record in records:
-            self._metrics.revocations.labels(record.reason.value).inc()
-            _log.info("serial_revoked", serial=str(record.serial), reason=record.reason.value)
-
-    def _commit_of(self, revoke: tuple[tuple[Held, RevocationReason], ...]) -> asyncio.Event | None:
-        """A commit that revokes one of these already, by a pass or by `revoke_due`."""
-        found = (self._commits.get(held.serial) for held, _ in revoke)
-        return next((commit for commit in found if commit is not None), None)
 
     async def _issue(
         self,
@@ -397,7 +397,7 @@ def _certificate(credential: Credential) -> CertificateStatus:
     )
 
 
-def _differs(new: AgentIdentityStatus, old: AgentIdentityStatus) -> bool:
+def _differs(new: AgentIdentityStatus, old: AgentIdentityStatus, *leave_out: str) -> bool:
     """Whether there is anything to write; a count that moved is no reason of its own."""
-    ignored = {"active_certificates"}
+    ignored = {"active_certificates", *leave_out}
     return new.model_dump(exclude=ignored) != old.model_dump(exclude=ignored)

@@ -11,7 +11,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from agentid.api.conditions import Reason
-from agentid.errors import AgentIdError, IssuanceDeniedError, UnavailableError
+from agentid.api.vocabulary import Instances
+from agentid.errors import (
+    AgentIdError,
+    InternalError,
+    IssuanceDeniedError,
+    UnavailableError,
+)
+from agentid.identity import SpiffeId
 from agentid.issuers import Claims, IssueRequest
 from agentid.ledger import Issued
 from agentid.pki import KeyAlgorithm, generate, to_pkcs8_pem
@@ -19,13 +26,13 @@ from agentid.services.failure import PassError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from agentid.api.model import ObjectMeta
     from agentid.clock import Clock
     from agentid.identity import SerialNumber
     from agentid.issuers import Issuer
-    from agentid.ledger import Ledger
+    from agentid.ledger import Ledger, PodRef
     from agentid.pki import Leaf, PrivateKey, PublicKey
     from agentid.policy.grant import Grant
 
@@ -87,6 +94,8 @@ class Issuance:
         public_key: PublicKey,
         *,
         replaces: SerialNumber | None,
+        pod: PodRef | None = None,
+        lifetime: timedelta | None = None,
     ) -> Made:
         """Have a certificate signed. It must not leave the process before `record`.
 
@@ -96,14 +105,17 @@ class Issuance:
             issuer: What signs.
             public_key: The agent's key.
             replaces: The serial that is known to be delivered.
+            pod: The pod that it is for; the SPIFFE ID says so where instances have one each.
+            lifetime: At most as long as what is granted, for a door that takes no more; None for
+                the whole of it.
 
         Raises:
             PassError: The issuer is away, or refuses.
         """
         request = IssueRequest(
-            spiffe_id=grant.spiffe_id,
+            spiffe_id=_spiffe_id(grant, pod),
             class_name=grant.class_name,
-            lifetime=grant.lifetime,
+            lifetime=grant.lifetime if lifetime is None else min(lifetime, grant.lifetime),
             key_algorithm=grant.key_algorithm,
             public_key=public_key,
             policy_oid=grant.policy_oid,
@@ -137,6 +149,7 @@ class Issuance:
             door=grant.delivery,
             grant=grant.to_json(),
             replaces=replaces,
+            pod=pod,
         )
         return Made(leaf, record)
 
@@ -156,6 +169,18 @@ class Issuance:
             raise PassError(Reason.LEDGER_UNAVAILABLE, str(error)) from error
         if self._on_recorded is not None:
             self._on_recorded(made.record)
+
+
+def _spiffe_id(grant: Grant, pod: PodRef | None) -> SpiffeId:
+    if grant.instances is Instances.SHARED:
+        return grant.spiffe_id
+    agent = grant.agent
+    if pod is None:
+        msg = f"{grant.spiffe_id}: each pod has an identity of its own, and no pod is named"
+        raise InternalError(msg)
+    return SpiffeId.for_agent(
+        grant.spiffe_id.trust_domain, agent.namespace, agent.name, pod_uid=pod.uid
+    )
 
 
 @lru_cache(maxsize=16)

@@ -16,6 +16,7 @@ from agentid.constants import (
     LABEL_MANAGED,
     LABEL_TRUST_DOMAIN,
     SIGNER_NAME,
+    cluster_trust_bundle_name,
 )
 from agentid.errors import (
     AgentIdError,
@@ -50,8 +51,8 @@ _HASH_DIGITS: Final = 16
 
 def trust_bundle_name(issuer: str, trust_domain: str = "") -> str:
     """The name of the ClusterTrustBundle of an issuer, or of a foreign trust domain beside it."""
-    prefix = SIGNER_NAME.replace("/", ":")
-    return f"{prefix}:{issuer}.{_short(trust_domain)}" if trust_domain else f"{prefix}:{issuer}"
+    name = cluster_trust_bundle_name(issuer)
+    return f"{name}.{_short(trust_domain)}" if trust_domain else name
 
 
 def _short(trust_domain: str) -> str:

@@ -62,6 +62,8 @@ def _delivered_with(issued: Issued, newest: int, ledger: LedgerState, world: Wor
     A certificate that was replaced is in force until it expires, and nobody has it any more but for
     the time that a kubelet takes: what stands in the status of the identity is what was delivered.
     """
+    if issued.pod is not None:
+        return newest  # its bundle is a volume, which kubelets keep current by themselves
     if issued.bundle >= newest:
         return issued.bundle
     match world.identities.get(ObjectKey(issued.namespace, issued.name)):

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from agentid.kube.objects import ObjectKey
     from agentid.ledger import Issued
     from agentid.policy.authorities import Step
-    from agentid.policy.plan import Cause, Observed
+    from agentid.policy.observed import Observed
+    from agentid.policy.plan import Cause
     from agentid.services.auditing import Auditor
     from agentid.services.notices import Notices
 

@@ -29,6 +29,7 @@ from agentid.kube.objects import (
 )
 from agentid.policy.incident import Bearer, Incident
 from agentid.policy.rotation import NO_DEMANDS, Demands
+from agentid.services.pods import Pods, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from agentid.api.agentclass import AgentClass
     from agentid.api.agentissuer import AgentIssuer, FederationStatus
+    from agentid.api.vocabulary import DeliveryMode
     from agentid.issuers import AuthoritySet, Issuer
     from agentid.kube.objects import JsonObject
     from agentid.policy.incident import Hold
@@ -277,6 +279,10 @@ class World:
         self.issuers: dict[str, Parsed[AgentIssuer]] = {}
         self.issuer_states: dict[str, IssuerState] = {}
         self.incidents = Incidents()
+        self.pods = Pods()
+        self.refusals = Refusals()
+        self.doors: frozenset[DeliveryMode] = frozenset()
+        """Deliveries that this cluster serves beside Secrets."""
         self.served_crls: frozenset[str] = frozenset()
         """Ids of issuing authorities whose CRLs are published."""
         self.served_ocsp: frozenset[str] = frozenset()
