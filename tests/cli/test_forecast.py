@@ -201,6 +201,55 @@ def test_a_change(before: Json, after: Json, outcome: Outcome, then: list[str]) 
     assert (found.outcome, said(found, "then")) == (outcome, then)
 
 
+BY_PODS: Json = {"delivery": {"mode": "PodCertificate"}}
+START = (
+    "pods of ServiceAccount default with the label agentid.dev/identity: x get certificates as "
+    "they start"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome", "then"),
+    [
+        pytest.param(None, {}, Outcome.ISSUED, [START], id="first"),
+        pytest.param(
+            {}, {}, Outcome.UNCHANGED, ["nothing changes for the certificates of its pods"],
+            id="same",
+        ),
+        pytest.param({"suspend": True}, {}, Outcome.ISSUED, [START], id="resume"),
+        pytest.param(
+            {}, {"permissions": MORE}, Outcome.ISSUED,
+            ["pods get it as they start, running ones when they renew: the permissions changes"],
+            id="more",
+        ),
+        pytest.param(
+            {"permissions": MORE}, {}, Outcome.ISSUED,
+            ["pods get it as they start, running ones when they renew: the permissions changes",
+             ("what running pods hold is revoked 2m later, since it gives what is taken away: "
+             "restart them before")], id="less",
+        ),
+        pytest.param(
+            {"delivery": {}}, {}, Outcome.ISSUED,
+            [("pods get it as they start, running ones when they renew: the delivery, the name of "
+             "the Secret changes"),
+             ("what running pods hold is revoked 2m later, since it gives what is taken away: "
+             "restart them before"), "Secret x-agentid is emptied then"], id="from-a-secret",
+        ),
+    ],
+)  # fmt: skip
+def test_pods_get_theirs_by_themselves(
+    before: Json | None, after: Json, outcome: Outcome, then: list[str]
+) -> None:
+    """Nothing is issued at once; what running pods hold cannot be replaced from here."""
+    found = told(
+        body(**{**BY_PODS, **after}),
+        live=None if before is None else live(**{**BY_PODS, **before}),
+        classes={"reader": a_class(delivery={"modes": ["Secret", "PodCertificate"]})},
+        deliveries=frozenset({DeliveryMode.SECRET, DeliveryMode.POD_CERTIFICATE}),
+    )
+    assert (found.outcome, said(found, "then")) == (outcome, then)
+
+
 def test_a_class_that_migrates_changes_keys_with_the_renewals() -> None:
     """So another algorithm alone is no reason to issue at once; `judge` says the same."""
     moving = {"reader": a_class(migration={"keyAlgorithm": "ECDSAP384"})}

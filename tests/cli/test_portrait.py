@@ -83,6 +83,40 @@ def test_a_healthy_one_word_for_word() -> None:
     assert "                   Ready True since 2026-11-01T12:00:00Z" in wide
 
 
+def test_the_pods_of_an_identity_are_told() -> None:
+    """How many hold certificates, what is about to be taken from them, and who got none."""
+    pods = {
+        "certificates": 3,
+        "earliestNotAfter": "2026-11-01T12:30:00Z",
+        "lastRefusal": {
+            "time": "2026-11-01T11:50:00Z",
+            "pod": "bot-1",
+            "reason": "ServiceAccountMismatch",
+            "message": "it runs as default",
+        },
+    }
+    mount = {"keyType": "ECDSAP256", "maxExpirationSeconds": 3600, "trustBundle": "agentid"}
+    one = with_status(
+        entry("bot", ends=None),
+        certificate=None,
+        podCertificate=mount,
+        pods=pods,
+        withdrawalTime="2026-11-01T12:02:00Z",
+    )
+    lines = told(one)
+    at = next(number for number, line in enumerate(lines) if line.startswith("pods "))
+    assert lines[at : at + 6] == [
+        "pods               3 with certificates",
+        "first end          2026-11-01T12:30:00Z, in 30m, unless renewed",
+        "revoked at         2026-11-01T12:02:00Z, what gives more than is granted now",
+        "                   restart the pods that hold it before",
+        "last refusal       ServiceAccountMismatch, pod bot-1, at 2026-11-01T11:50:00Z",
+        "                   it runs as default",
+    ]
+    bare = told(with_status(entry("bot", ends=None), certificate=None, podCertificate=mount))
+    assert "pods               none holds a certificate" in bare
+
+
 def test_one_that_is_refused_says_why_and_what_next() -> None:
     """Also that the latest change was not seen yet, and that the class cannot be read."""
     one = entry("bot", ready=("False", "ExceedsClass"), ends=None, **SPEC)

@@ -112,9 +112,24 @@ def test_a_list_word_for_word() -> None:
     ]
     wide = render_table(columns(everywhere=False), rows([ALPHA], NOW, everywhere=False), wide=True)
     assert wide.splitlines()[1].split() == [
-        "alpha", "Ready", "reader", "Low", "60m", "team@example.com", "40m", "1", "ED25519", "4d",
-        "spiffe://x/alpha", "4fac",
+        "alpha", "Ready", "reader", "Low", "60m", "team@example.com", "40m", "1", "-", "ED25519",
+        "4d", "spiffe://x/alpha", "4fac",
     ]  # fmt: skip
+
+
+def test_pods_expire_with_the_first_of_them() -> None:
+    """An identity whose pods have certificates is sorted by the one that ends first."""
+    body: Any = {**entry("pods", ends=None).body}
+    body["status"] = {
+        **body["status"],
+        "pods": {"certificates": 3, "earliestNotAfter": "2026-11-01T12:04:00Z"},
+    }
+    one = Entry.of(body)
+    assert [each.name for each in select((*ALL, one), Question(), SortKey.EXPIRY, NOW)] == [
+        "over", "pods", "soon", "alpha", "refused",
+    ]  # fmt: skip
+    shown = render_table(columns(everywhere=False), rows([one], NOW, everywhere=False), wide=True)
+    assert shown.splitlines()[1].split()[4:9] == ["4m", "team@example.com", "-", "1", "3"]
 
 
 def test_one_that_does_not_parse_is_listed_all_the_same() -> None:

@@ -12,6 +12,7 @@ from agentid.api.agentclass import AgentClass
 from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
+from agentid.api.vocabulary import DeliveryMode
 from agentid.cli.access import may_use
 from agentid.cli.applying import applied_over, kept_fields
 from agentid.cli.connection import Context, Kubeconfig, Namespace, connected
@@ -28,6 +29,7 @@ from agentid.kube.resources import (
     AGENT_REVOCATIONS,
 )
 from agentid.policy.incident import Incident
+from agentid.services.doors import Doors
 from agentid.services.gathering import SERVED_DELIVERIES
 
 if TYPE_CHECKING:
@@ -114,9 +116,14 @@ async def _cluster(client: Client) -> Surroundings:
     return Surroundings(
         classes=await _parsed(client, AGENT_CLASSES, AgentClass),
         issuers=await _parsed(client, AGENT_ISSUERS, AgentIssuer),
-        deliveries=SERVED_DELIVERIES,
+        deliveries=SERVED_DELIVERIES | await _by_pods(client),
         incidents=await _incidents(client),
     )
+
+
+async def _by_pods(client: Client) -> frozenset[DeliveryMode]:
+    served = await Doors(client).are_pods_served()
+    return frozenset({DeliveryMode.POD_CERTIFICATE} if served else ())
 
 
 async def _parsed(client: Client, resource: Resource, model: type[K]) -> dict[str, K]:

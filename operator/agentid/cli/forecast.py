@@ -18,6 +18,7 @@ from agentid.api.vocabulary import DeliveryMode
 from agentid.cli.grant_words import certificate_lines, changes
 from agentid.cli.manifests import unknown_fields
 from agentid.cli.output import Line, Tone
+from agentid.constants import LABEL_IDENTITY
 from agentid.errors import SpecError
 from agentid.policy.grant import Grant, takes_away
 from agentid.policy.incident import Bearer
@@ -244,8 +245,13 @@ class _Teller:
             return Outcome.HELD, [hold]
         before = None if live is None or live.spec.suspend else self._verdict(live)[0]
         match verdict:
-            case Granted() as granted:
-                return self._granted(granted, live, before)
+            case Granted(grant=grant) as granted:
+                by_pods = grant.secret_name is None
+                return (
+                    self._by_pods(grant, before)
+                    if by_pods
+                    else self._granted(granted, live, before)
+                )
             case Refused():
                 return Outcome.REFUSED, self._refused(before)
             case None:
@@ -277,6 +283,28 @@ class _Teller:
             said.append("the one in use runs out by itself: nothing is taken away")
         if old.secret_name is not None and old.secret_name != new.secret_name:
             said.append(f"Secret {old.secret_name} is emptied")
+        return Outcome.ISSUED, said
+
+    def _by_pods(self, new: Grant, before: Granted | Refused | None) -> tuple[Outcome, list[str]]:
+        if not isinstance(before, Granted):
+            start = (
+                f"pods of ServiceAccount {new.service_account} with the label "
+                f"{LABEL_IDENTITY}: {new.agent.name} get certificates as they start"
+            )
+            return Outcome.ISSUED, [start]
+        old = before.grant
+        if old == new:
+            return Outcome.UNCHANGED, ["nothing changes for the certificates of its pods"]
+        changed = ", ".join(changes(old, new))
+        said = [f"pods get it as they start, running ones when they renew: {changed} changes"]
+        if takes_away(old, new, self._now):
+            grace = self._grace(new.class_name)
+            said.append(
+                f"what running pods hold is revoked {grace}, since it gives what is taken away: "
+                "restart them before"
+            )
+        if old.secret_name is not None:
+            said.append(f"Secret {old.secret_name} is emptied then")
         return Outcome.ISSUED, said
 
     def _refused(self, before: Granted | Refused | None) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
+    from agentid.api.agentidentity import AgentIdentityStatus
     from agentid.api.permissions import PermissionsSpec
 
 __all__ = ["Portrait", "next_step_of"]
@@ -171,7 +172,9 @@ class Portrait:
     def _certificate(self) -> Iterator[Line]:
         status, now = self.entry.status, self.now
         certificate = status.certificate
-        if certificate is None:
+        if certificate is None and status.pod_certificate is not None:
+            yield from _pods(status, now)
+        elif certificate is None:
             yield Line("certificate", "none")
         else:
             left = certificate.not_after - now
@@ -192,6 +195,25 @@ class Portrait:
                 "in force",
                 f"{active} on record; agentid ledger list --identity {key} lists them",
             )
+
+
+def _pods(status: AgentIdentityStatus, now: datetime) -> Iterator[Line]:
+    pods = status.pods
+    held = 0 if pods is None else pods.certificates
+    yield Line("pods", "none holds a certificate" if not held else f"{held} with certificates")
+    if pods is not None and pods.earliest_not_after is not None:
+        left = span(pods.earliest_not_after - now)
+        ends = f"{format_time(pods.earliest_not_after)}, in {left}, unless renewed"
+        yield Line("first end", ends)
+    if status.withdrawal_time is not None:
+        when = format_time(status.withdrawal_time)
+        yield Line("revoked at", f"{when}, what gives more than is granted now", Tone.CARE)
+        yield Line("", "restart the pods that hold it before", Tone.CARE)
+    if pods is not None and (refused := pods.last_refusal) is not None:
+        yield Line(
+            "last refusal", f"{refused.reason}, pod {refused.pod}, at {format_time(refused.time)}"
+        )
+        yield Line("", refused.message)
 
 
 def _permissions(asked: PermissionsSpec, most: PermissionsSpec | None) -> Iterator[Line]:

@@ -35,6 +35,7 @@ from agentid.cli.connection import (
 from agentid.cli.output import counted
 from agentid.cli.servertime import server_time
 from agentid.constants import ANNOTATION_RENEW_REQUESTED
+from agentid.errors import InputError
 from agentid.kube.resources import AGENT_IDENTITIES
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 __all__ = ["renew"]
 
 _SECOND: Final = timedelta(seconds=1)
+
+_BY_KUBELETS: Final = (
+    "spec.delivery.mode: PodCertificate is renewed by the kubelets, which cannot be told to do it "
+    "now; restart the pods for new certificates, such as by kubectl rollout restart"
+)
 
 
 def renew(
@@ -94,6 +100,8 @@ async def _renew(
         patch = {"metadata": {"annotations": {ANNOTATION_RENEW_REQUESTED: format_time(moment)}}}
 
         async def ask(entry: Entry) -> JsonObject:
+            if entry.status.pod_certificate is not None:
+                raise InputError(_BY_KUBELETS)
             return await cluster.client.patch_merge(
                 AGENT_IDENTITIES, entry.name, patch, entry.namespace
             )

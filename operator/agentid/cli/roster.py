@@ -108,8 +108,10 @@ class Entry:
 
     @property
     def not_after(self) -> datetime | None:
-        """The end of its certificate, None if it has none."""
-        return None if self.status.certificate is None else self.status.certificate.not_after
+        """The end of its certificate, of the first one where pods have several; None if none."""
+        if self.status.certificate is not None:
+            return self.status.certificate.not_after
+        return None if self.status.pods is None else self.status.pods.earliest_not_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ def columns(*, everywhere: bool) -> tuple[Column, ...]:
         Column("SPONSOR"),
         Column("RENEWS IN", wide=True),
         Column("LIVE", wide=True),
+        Column("PODS", wide=True),
         Column("KEY", wide=True),
         Column("AGE", wide=True),
         Column("SPIFFE ID", wide=True),
@@ -208,6 +211,7 @@ def _cells(entry: Entry, now: datetime) -> Iterator[Cell]:
     yield Cell(NOTHING if certificate is None else _until(certificate.renewal_time, now))
     active = status.active_certificates
     yield Cell(NOTHING if active is None else str(active))
+    yield Cell(NOTHING if status.pods is None else str(status.pods.certificates))
     yield Cell(str((certificate and certificate.key_algorithm) or NOTHING))
     yield Cell(NOTHING if entry.created is None else span(now - entry.created))
     yield Cell(status.spiffe_id or NOTHING)
@@ -223,7 +227,7 @@ def _standing_tone(entry: Entry) -> Tone:
 def _ends(entry: Entry, now: datetime) -> Cell:
     certificate = entry.status.certificate
     if certificate is None:
-        return Cell(NOTHING)
+        return Cell(NOTHING if entry.not_after is None else _until(entry.not_after, now))
     left, whole = certificate.not_after - now, certificate.not_after - certificate.not_before
     if left.total_seconds() < 0:
         return Cell("expired", Tone.BAD)

@@ -44,12 +44,20 @@ class Doors:
         self.closed = {DeliveryMode.POD_CERTIFICATE: why} if why else {}
         return frozenset() if why else frozenset({DeliveryMode.POD_CERTIFICATE})
 
-    async def _pod_certificate(self) -> str:
+    async def are_pods_served(self) -> bool:
+        """Whether the API server has PodCertificateRequests: all that people may find out.
+
+        Raises:
+            UnavailableError: The API server is away.
+        """
         try:
             served = await self._client.get_raw(POD_CERTIFICATE_REQUESTS.root)
         except (NotFoundError, ForbiddenError):
-            served = b"{}"
-        if not _serves(served, POD_CERTIFICATE_REQUESTS.plural):
+            return False
+        return _serves(served, POD_CERTIFICATE_REQUESTS.plural)
+
+    async def _pod_certificate(self) -> str:
+        if not await self.are_pods_served():
             return (
                 f"the API server does not serve {POD_CERTIFICATE_REQUESTS.plural} of "
                 f"{POD_CERTIFICATE_REQUESTS.api_version}, which Kubernetes has since 1.37"

@@ -112,7 +112,7 @@ class Agent:
         conditions: All of them.
         spiffe_id: Empty before there is one.
         serial: Of the certificate that was delivered last; empty if there is none.
-        not_after: When that expires.
+        not_after: When that expires, or the first of those that its pods have.
         renewal_time: When it is to be renewed.
         issuer: The AgentIssuer that signed it.
         created: When the object was made.
@@ -178,7 +178,8 @@ def agent_of(body: Mapping[str, object]) -> Agent:
         conditions=conditions,
         spiffe_id=spiffe_id,
         serial=serial,
-        not_after=time_in(certificate, "notAfter"),
+        not_after=time_in(certificate, "notAfter")
+        or time_in(section_in(status, "pods"), "earliestNotAfter"),
         renewal_time=time_in(certificate, "renewalTime"),
         issuer=text_in(certificate, "issuer"),
         created=time_in(section_in(body, "metadata"), "creationTimestamp"),
