@@ -36,7 +36,7 @@ from agentid.policy.pod_plan import earliest_end, exceeding, of_gone_pods
 from agentid.policy.renewal import renewal_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
@@ -179,7 +179,8 @@ def renewal_of(held: Held, agent_class: AgentClass | None) -> datetime:
 
 def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
     metadata, identity = seen.metadata, seen.identity
-    own = tuple(each for each in seen.own if each.validity.not_after >= now)
+    live = tuple(each for each in seen.own if each.validity.not_after >= now)
+    own = tuple(each for each in live if each.pod is None)
     current = _current(own, seen.status, now)
     cause = _cause(seen, granted, own, current, now)
     delivered = _delivered_to(seen.status)
@@ -195,6 +196,8 @@ def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
         )
     if current is None or identity is None:  # what has no cause has a current certificate
         return Plan(Standing.GRANTED)
+    by_pods = tuple(each for each in live if each.pod is not None)
+    revoke, withdrawal = _withdrawn(seen, granted.grant, by_pods, now)
     outdated = {
         each: _replaced_at(each, own, current) + _grace(seen)
         for each in own
@@ -203,16 +206,18 @@ def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
             each.authority in seen.demands.moving or not _may_run_out(each, own, granted.grant, now)
         )
     }
-    revoke = tuple((each, _REPLACED) for each, due in outdated.items() if now >= due)
+    revoke += tuple((each, _REPLACED) for each, due in outdated.items() if now >= due)
     requested = identity.renewal_requested
     times = [renewal_of(current, seen.agent_class), current.validity.not_after]
     times += [due for due in outdated.values() if now < due]
     times += [requested] if requested is not None and requested > now else []
+    times += [each for each in (withdrawal, earliest_end(by_pods)) if each is not None]
     return Plan(
         Standing.GRANTED,
         revoke,
         withdraw=withdraw,
         current=current,
+        withdrawal=withdrawal,
         look_again=min(times),
     )
 
@@ -221,21 +226,31 @@ def _to_pods(seen: Observed, grant: Grant, now: datetime) -> Plan:
     """Pods ask by themselves; what they must not have any more is taken away."""
     metadata, status = seen.metadata, seen.status
     own = tuple(each for each in seen.own if each.validity.not_after >= now)
-    excess = exceeding(own, grant, seen.demands.moving, now)
-    due = (status.withdrawal_time or now + _grace(seen)) if excess else None
-    over = due is None or now >= due
-    revoke = tuple((each, _REPLACED) for each in excess) if over else ()
-    times = [due] if due is not None and not over else []
-    times += [end] if (end := earliest_end(own)) is not None else []
+    revoke, withdrawal = _withdrawn(seen, grant, own, now)
+    over = withdrawal is None
+    times = [each for each in (withdrawal, earliest_end(own)) if each is not None]
     return Plan(
         Standing.GRANTED,
         revoke,
         add_finalizer=metadata is not None and FINALIZER not in metadata.finalizers,
         withdraw=_delivered_to(status) if over else None,
         current=None if over else _confirmed(own, status),
-        withdrawal=None if over else due,
+        withdrawal=withdrawal,
         look_again=min(times, default=None),
     )
+
+
+def _withdrawn(
+    seen: Observed, grant: Grant, held: tuple[Held, ...], now: datetime
+) -> tuple[tuple[tuple[Held, RevocationReason], ...], datetime | None]:
+    """What pods must not have any more: revoked now, or else the time when it is."""
+    excess = exceeding(held, grant, seen.agent_class, seen.demands.moving, now)
+    if not excess:
+        return (), None
+    due = seen.status.withdrawal_time or now + _grace(seen)
+    if now < due:
+        return (), due
+    return tuple((each, _REPLACED) for each in excess), None
 
 
 def _cause(
@@ -327,40 +342,55 @@ def _replaced_at(old: Held, own: tuple[Held, ...], current: Held) -> datetime:
 def _refused(seen: Observed, now: datetime) -> Plan:
     """A certificate that the class still allows runs out; what it no longer allows is revoked."""
     live = tuple(each for each in seen.own if each.validity.not_after >= now)
-    outside = [
-        each
-        for each in live
-        if each.authority in seen.demands.moving or _outside(each, seen.agent_class, now)
-    ]
+    outside = _outside(live, seen, now)
     due = _stalled_since(seen.status, now) + _grace(seen)
     confirmed = _confirmed(live, seen.status)
     if outside and now < due:
-        times = [due, *([confirmed.validity.not_after] if confirmed else [])]
-        return Plan(Standing.REFUSED, current=confirmed, look_again=min(times))
-    stays = confirmed if confirmed not in outside else None
+        return Plan(
+            Standing.REFUSED, current=confirmed, look_again=_first_end(live, confirmed, due)
+        )
+    beyond = {each.serial for each in outside}
+    stays = None if confirmed is None or confirmed.serial in beyond else confirmed
+    shared = [each for each in live if each.pod is None]
     # By what is left, not by what is revoked now: an earlier pass may have come no further.
-    nothing_left = len(outside) == len(live)
+    nothing_left = all(each.serial in beyond for each in shared)
     return Plan(
         Standing.REFUSED,
         tuple((each, _WITHDRAWN) for each in outside),
         withdraw=_delivered_to(seen.status) if nothing_left else None,
         current=stays,
-        look_again=stays.validity.not_after if stays else None,
+        look_again=_first_end((each for each in live if each.serial not in beyond), stays),
     )
 
 
-def _outside(held: Held, agent_class: AgentClass | None, now: datetime) -> bool:
-    return agent_class is None or held.grant is None or bool(exceeds(held.grant, agent_class, now))
+def _outside(live: tuple[Held, ...], seen: Observed, now: datetime) -> tuple[Held, ...]:
+    """What the class does not allow any more; each grant is held against it once."""
+    agent_class, judged = seen.agent_class, dict[int, bool]()
+
+    def beyond(grant: Grant | None) -> bool:
+        if agent_class is None or grant is None:
+            return True
+        if id(grant) not in judged:
+            judged[id(grant)] = bool(exceeds(grant, agent_class, now))
+        return judged[id(grant)]
+
+    return tuple(
+        each for each in live if each.authority in seen.demands.moving or beyond(each.grant)
+    )
 
 
 def _blocked(seen: Observed, now: datetime) -> Plan:
     live = tuple(each for each in seen.own if each.validity.not_after >= now)
     confirmed = _confirmed(live, seen.status)
-    return Plan(
-        Standing.BLOCKED,
-        current=confirmed,
-        look_again=confirmed.validity.not_after if confirmed else None,
-    )
+    return Plan(Standing.BLOCKED, current=confirmed, look_again=_first_end(live, confirmed))
+
+
+def _first_end(live: Iterable[Held], confirmed: Held | None, *others: datetime) -> datetime | None:
+    """When the status says something that is not the case any more, if nothing happens before."""
+    ends = [*others]
+    ends += [confirmed.validity.not_after] if confirmed is not None else []
+    ends += [end] if (end := earliest_end(live)) is not None else []
+    return min(ends, default=None)
 
 
 def _delivered_to(status: AgentIdentityStatus) -> str | None:

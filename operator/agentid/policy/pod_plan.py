@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentid.policy.ceiling import delivery
 from agentid.policy.grant import takes_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from agentid.api.agentclass import AgentClass
     from agentid.policy.grant import Grant
     from agentid.policy.observed import Held, Observed
 
@@ -27,24 +29,41 @@ def of_gone_pods(seen: Observed) -> tuple[Held, ...]:
 
 
 def exceeding(
-    held: Iterable[Held], grant: Grant, moving: frozenset[str], now: datetime
+    held: Iterable[Held],
+    grant: Grant,
+    agent_class: AgentClass | None,
+    moving: frozenset[str],
+    now: datetime,
 ) -> tuple[Held, ...]:
-    """Certificates that give something that is not granted any more.
+    """Certificates of pods that give something that is not granted any more.
+
+    Another mode of delivery alone takes nothing away: a pod that runs has its certificate from the
+    old one, and the key is on its node. It is another matter if the class allows the old one no
+    more.
 
     Args:
         held: In force.
-        grant: What is granted now, through a door that pods use.
+        grant: What is granted now, through whatever door.
+        agent_class: The class as it is now.
         moving: Authorities below which nothing may stay.
         now: From when on schedules of different zones are compared.
     """
+    # The pods of one identity share few grants, and each is one object: judged once, not by pod.
+    judged: dict[int, bool] = {}
+
+    def too_much(old: Grant) -> bool:
+        found = judged.get(id(old))
+        if found is None:
+            found = takes_away(old, grant, now) or (
+                agent_class is not None and bool(delivery(old.delivery, old.tier, agent_class))
+            )
+            judged[id(old)] = found
+        return found
+
     return tuple(
         each
         for each in held
-        if each.pod is None
-        or each.door is not grant.delivery
-        or each.grant is None
-        or each.authority in moving
-        or takes_away(each.grant, grant, now)
+        if each.grant is None or each.authority in moving or too_much(each.grant)
     )
 
 

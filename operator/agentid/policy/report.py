@@ -71,6 +71,7 @@ def after_issuing(
         certificate=certificate,
         delivery=delivery,
         pods=_pods(seen, (each for each in seen.own if each.validity.not_after >= now)),
+        withdrawal_time=seen.status.withdrawal_time,
         active_certificates=len(active | {certificate.serial}),
     )
 
@@ -103,14 +104,15 @@ def after_plan(
         classification = _classification(verdict.classification)
     return AgentIdentityStatus(
         observed_generation=_generation(seen),
-        conditions=_conditions(seen, _wanted(seen, done, certificate), now),
+        conditions=_conditions(seen, _wanted(seen, done, certificate, now), now),
         spiffe_id=str(verdict.grant.spiffe_id) if isinstance(verdict, Granted) else old.spiffe_id,
         classification=classification,
         certificate=certificate,
         delivery=old.delivery if stays else None,
         pod_certificate=old.pod_certificate if _waits(verdict) else _pod_certificate(verdict),
         pods=_pods(seen, [each for each in live if each.serial not in revoked]),
-        withdrawal_time=done.withdrawal,
+        # A class that is gone for a moment must not make the grace period begin anew.
+        withdrawal_time=old.withdrawal_time if _waits(verdict) else done.withdrawal,
         active_certificates=active,
     )
 
@@ -131,9 +133,12 @@ def after_failure(
         stalled: Whether trying again does not help.
     """
     valid = _valid(seen, now)
+    in_use = valid or _pods_live(seen, now)
     kind = ConditionType.STALLED if stalled else ConditionType.RECONCILING
     wanted = (
-        _still_ready(seen) if valid else Wanted(ConditionType.READY, _FALSE, reason, message),
+        _still_ready(seen, valid=valid)
+        if in_use
+        else Wanted(ConditionType.READY, _FALSE, reason, message),
         Wanted(kind, _TRUE, reason, message),
     )
     return seen.status.model_copy(
@@ -146,7 +151,7 @@ def after_failure(
 
 
 def _wanted(
-    seen: Observed, done: Plan, certificate: CertificateStatus | None
+    seen: Observed, done: Plan, certificate: CertificateStatus | None, now: datetime
 ) -> tuple[Wanted, ...]:
     match done.standing, seen.verdict:
         case Standing.SUSPENDED, _:
@@ -172,8 +177,8 @@ def _wanted(
         case Standing.BLOCKED, Blocked() as blocked:
             kind = ConditionType.STALLED if blocked.stalled else ConditionType.RECONCILING
             ready = Wanted(ConditionType.READY, _FALSE, blocked.reason, blocked.message)
-            if not blocked.stalled and (certificate is not None or pods_of(seen.own)):
-                ready = _still_ready(seen)
+            if not blocked.stalled and (certificate is not None or _pods_live(seen, now)):
+                ready = _still_ready(seen, valid=certificate is not None)
             return (ready, Wanted(kind, _TRUE, blocked.reason, blocked.message))
         case _, Granted(grant=grant):
             return _given(grant, done, certificate)
@@ -247,10 +252,10 @@ def _pods(seen: Observed, live: Iterable[Held]) -> PodsStatus | None:
     )
 
 
-def _still_ready(seen: Observed) -> Wanted:
-    """Ready as it was, since the certificate it speaks of is still valid."""
+def _still_ready(seen: Observed, *, valid: bool) -> Wanted:
+    """Ready as it was, since the certificate it speaks of is still valid, or pods have others."""
     certificate, delivery = seen.status.certificate, seen.status.delivery
-    if certificate is None:
+    if certificate is None or not valid:
         message = "Pods hold certificates that are in force"
         return Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message)
     return _issued(certificate, None if delivery is None else delivery.secret_name)
@@ -260,6 +265,14 @@ def _valid(seen: Observed, now: datetime) -> bool:
     certificate = seen.status.certificate
     return certificate is not None and any(
         str(each.serial) == certificate.serial and each.validity.not_after >= now
+        for each in seen.own
+    )
+
+
+def _pods_live(seen: Observed, now: datetime) -> bool:
+    """Whether a pod has a certificate in force, one that is gone left out."""
+    return any(
+        each.pod is not None and each.pod.uid not in seen.gone and each.validity.not_after >= now
         for each in seen.own
     )
 
