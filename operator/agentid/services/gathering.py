@@ -14,6 +14,7 @@ from agentid.api.violation import summarize
 from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import InputError, NotFoundError, SpecError
 from agentid.identity import Validity
+from agentid.kube.objects import uid_of
 from agentid.kube.resources import AGENT_IDENTITIES, PODS
 from agentid.policy.grant import Grant
 from agentid.policy.judge import judge
@@ -77,19 +78,23 @@ class Gatherer:
         """Observe one identity.
 
         That it is gone is believed only from the API server itself: everything it held is revoked.
+        So is that a certificate is another object's: replicas whose caches are ahead of ours issue
+        for pods, and would have it revoked by one that has not heard of the new object yet.
 
         Raises:
-            UnavailableError: The API server is away, and the caches do not hold the identity.
+            UnavailableError: The API server is away, and the caches do not tell.
         """
         held = self._held(key, now)
-        body = self._world.identities.get(key) or await self._ask(key, needed=bool(held))
+        body = self._world.identities.get(key)
+        if body is None or any(each.uid != uid_of(body) for each in held):
+            body = await self._ask(key, needed=bool(held))
         if body is None:
             return Observed(None, None, AgentIdentityStatus(), held)
-        return replace(
-            self._observe(body, held, now),
-            gone=await self._pods_gone(key, held),
-            refusal=self._world.refusals.get(key.namespace, key.name),
-        )
+        seen = self._observe(body, held, now)
+        refusal = self._world.refusals.get(key.namespace, key.name)
+        if seen.verdict is None:
+            return replace(seen, refusal=refusal)  # all of it goes, whatever became of the pods
+        return replace(seen, gone=await self._pods_gone(key, held), refusal=refusal)
 
     def _observe(
         self, body: Mapping[str, object], held: tuple[Held, ...], now: datetime
@@ -195,15 +200,13 @@ class Gatherer:
         return not known.carries(key.namespace, key.name)
 
     async def _still_carries(self, key: ObjectKey, pod: PodRef) -> bool:
+        # The answer is not kept: the watch may have told the pod's end by the time it is here, and
+        # would not tell it again.
         try:
             found = Pod.of(await self._client.get(PODS, pod.name, key.namespace))
         except NotFoundError:
-            found = None
-        if found is not None and found.uid == pod.uid and found.carries(key.namespace, key.name):
-            self._world.pods.put(found)
-            return True
-        self._world.pods.drop(pod.uid)
-        return False
+            return False
+        return found.uid == pod.uid and found.carries(key.namespace, key.name)
 
     def _held(self, key: ObjectKey, now: datetime) -> tuple[Held, ...]:
         certain = min(now, self._ledger.trusted_now() or now - _DOUBT)

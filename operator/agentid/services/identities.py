@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from agentid.api.model import ObjectMeta
     from agentid.clock import Clock
     from agentid.identity import SerialNumber
-    from agentid.ledger import Ledger
+    from agentid.ledger import Issued, Ledger
     from agentid.policy.grant import Grant
     from agentid.policy.observed import Held, Observed
     from agentid.policy.plan import Cause
@@ -179,13 +179,18 @@ class IdentityService:
             entry
             for uid in uids
             for entry in self._ledger.state.of_pod(uid)
-            if entry.revoked is None
+            if entry.revoked is None and not self._carried(uid, entry.issued)
         ]
         due = tuple(
             (held_of(entry.issued), RevocationReason.CESSATION_OF_OPERATION) for entry in entries
         )
         await self._revocations.revoke(due, {}, now)
         return frozenset(ObjectKey(each.issued.namespace, each.issued.name) for each in entries)
+
+    def _carried(self, uid: str, issued: Issued) -> bool:
+        """Whether a certificate belongs in its pod after all, such as after its label came back."""
+        pod = self._world.pods.get(uid)
+        return pod is not None and pod.carries(issued.namespace, issued.name)
 
     # Apply
 
@@ -215,21 +220,34 @@ class IdentityService:
             return False
         status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
         if _differs(status, seen.status):
-            if not _differs(status, seen.status, "pods"):
-                # Nothing else is new: pods come and go by the hundred.
-                if (wait := self._pacing.wait(key)) > 0:
-                    return now + timedelta(seconds=wait)
-            else:
-                self._witness.identity_told(key, seen, status)
-            await self._objects.write_status(metadata, status)
+            return await self._write(key, seen, metadata, status, todo.standing)
+        self._pacing.settled(key)
+        return False
+
+    async def _write(
+        self,
+        key: ObjectKey,
+        seen: Observed,
+        metadata: ObjectMeta,
+        status: AgentIdentityStatus,
+        standing: Standing,
+    ) -> bool | datetime:
+        """Write a status that says something new; a time if it has to wait, else False."""
+        if _differs(status, seen.status, "pods"):
+            self._witness.identity_told(key, seen, status)
+        elif (wait := self._pacing.wait(key)) > 0:
+            # Nothing else is new: pods come and go by the hundred.
+            return self._clock.now() + timedelta(seconds=wait)
+        await self._objects.write_status(metadata, status)
+        if status.pods is not None:
             self._pacing.written(key)
-            _log.info(
-                "identity_judged",
-                namespace=metadata.namespace,
-                name=metadata.name,
-                standing=todo.standing.value,
-                reason=status.conditions[0].reason if status.conditions else "",
-            )
+        _log.info(
+            "identity_judged",
+            namespace=metadata.namespace,
+            name=metadata.name,
+            standing=standing.value,
+            reason=status.conditions[0].reason if status.conditions else "",
+        )
         return False
 
     async def _issue(

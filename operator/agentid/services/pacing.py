@@ -35,12 +35,16 @@ class Pacing:
         first = self._noted.setdefault(key, now)
         return max(first + _SETTLE, self._written.get(key, float("-inf")) + _BETWEEN) - now
 
+    def settled(self, key: ObjectKey) -> None:
+        """What the status says is the case: a change that was noted has taken itself back."""
+        self._noted.pop(key, None)
+
     def written(self, key: ObjectKey) -> None:
         """A status was written, whatever for."""
         self._noted.pop(key, None)
         self._written[key] = self._clock.monotonic()
 
     def forget(self, key: ObjectKey) -> None:
-        """The identity is gone, or tells what is the case."""
+        """The identity is gone."""
         self._noted.pop(key, None)
         self._written.pop(key, None)

@@ -128,6 +128,11 @@ class Pods:
             self._gone.popitem(last=False)
         return self._pods.pop(uid, None)
 
+    def clear(self) -> None:
+        """Forget all there are, of which none is known to be gone: they are told anew."""
+        self.synced = False
+        self._pods = {}
+
     def get(self, uid: str) -> Pod | None:
         """The pod of this UID, None if none is known."""
         return self._pods.get(uid)
@@ -137,11 +142,15 @@ class Pods:
         return uid in self._gone
 
 
+_REFUSALS: Final = 16_384
+"""Identities whose refusals are remembered; a pod may name any that there is not."""
+
+
 class Refusals:
-    """The last refusal for each identity, by namespace and name."""
+    """The last refusal for each identity, by namespace and name; of the latest ones."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], PodRefusal] = {}
+        self._last: OrderedDict[tuple[str, str], PodRefusal] = OrderedDict()
 
     def put(self, namespace: str, identity: str, refusal: PodRefusal) -> bool:
         """Take in a refusal; True if it is news, which an older one or the same again is not."""
@@ -153,6 +162,9 @@ class Refusals:
         ):
             return False
         self._last[namespace, identity] = refusal
+        self._last.move_to_end((namespace, identity))
+        if len(self._last) > _REFUSALS:
+            self._last.popitem(last=False)
         return True
 
     def get(self, namespace: str, identity: str) -> PodRefusal | None:
