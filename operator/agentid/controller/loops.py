@@ -39,6 +39,7 @@ from agentid.telemetry.tracing import follow
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from agentid.factory import Parts
     from agentid.services.issuers import Looked
@@ -107,6 +108,8 @@ class Loops:
             look_soon=self._look_soon,
             revoke=self.revoking.add,
         )
+        # When keys in work are to be looked at again, whatever their passes say at their end.
+        self._soon: dict[ObjectKey, datetime] = {}
         self._catalogue_times: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self._leading: tuple[asyncio.Task[None], ...] = ()
         self._furthest = self._ahead()
@@ -175,13 +178,18 @@ class Loops:
     def _look_soon(self, key: ObjectKey, after: timedelta) -> None:
         """Look at an identity after a while, or when it is planned anyway if that is sooner."""
         due, planned = self._clock.now() + after, self.schedule.when(key)
+        if self.queue.is_working(key):
+            # Its pass may have gathered before this, and sets the timetable at its end.
+            self._soon.setdefault(key, due)
         if planned is None or planned > due:
             self.schedule.at(key, due)
 
     # Life
 
     async def prime(self) -> None:
-        """Know all classes, issuers, incidents and namespaces before the first identity is judged.
+        """Know what judgements depend on before the first identity is judged.
+
+        That is classes, issuers, incidents, namespaces, and the doors that this cluster serves.
 
         Raises:
             AgentIdError: They cannot be listed; the message says what is missing.
@@ -197,6 +205,7 @@ class Loops:
             async for body in incidents:
                 self.incidents.seen(body, gone=False)
         await self.trust.prime()
+        await self.pods.prime()
         self.primed = True
 
     def started(self) -> None:
@@ -288,6 +297,8 @@ class Loops:
                 self.queue.retry(key)
             else:
                 self.queue.done(key)
+                soon = self._soon.pop(key, None)
+                again = soon if again is None or (soon is not None and soon < again) else again
                 if again is None:
                     self.schedule.cancel(key)
                 else:

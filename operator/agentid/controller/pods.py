@@ -22,7 +22,7 @@ from agentid.constants import LABEL_IDENTITY
 from agentid.errors import AgentIdError, ForbiddenError, NotFoundError
 from agentid.kube.objects import ObjectKey, metadata_of, uid_of
 from agentid.kube.reflector import ChangeType, reflect
-from agentid.kube.resources import PODS, Selector
+from agentid.kube.resources import AGENT_IDENTITIES, PODS, Selector
 from agentid.ledger import Issued
 from agentid.services.pods import Pod
 
@@ -53,6 +53,10 @@ _LOOK_OPEN: Final = 60.0
 _LOOK_CLOSED: Final = 10.0
 """Seconds between two looks at the doors."""
 
+_LOOK_TWICE: Final = 2.0
+"""Seconds until a door is looked at again that seems to have closed. An API server that has just
+started denies what it allows a moment later, and all who use the door would be told so."""
+
 
 class PodLoop:
     """Keeps the world's pods and doors up to date, and has the leader revoke."""
@@ -80,6 +84,7 @@ class PodLoop:
         self._look_soon = look_soon
         self._revoke = revoke
         self._gone: dict[str, None] = {}
+        self._late: dict[ObjectKey, None] = {}
         self._news = asyncio.Event()
         self._leading = False
         parts.ledger.subscribe(self._learn)
@@ -96,6 +101,7 @@ class PodLoop:
             await self._clock.sleep(_FOLLOW_AGAIN)
 
     async def _follow(self) -> None:
+        self._world.pods.clear()  # of those that an earlier try told, nobody would tell the end
         changes = reflect(
             self._parts.client,
             PODS,
@@ -116,21 +122,33 @@ class PodLoop:
                     case ChangeType.CURRENT:
                         pass
 
+    async def prime(self) -> None:
+        """Know the doors before anything is judged by them.
+
+        Raises:
+            AgentIdError: They cannot be looked at.
+        """
+        self._world.doors = await self._parts.doors.look()
+
     async def watch_doors(self) -> None:
         """Look which deliveries the cluster serves, until cancelled."""
+        doubted = False
         while True:
-            doors = self._world.doors
+            await self._clock.sleep(
+                _LOOK_TWICE if doubted else _LOOK_OPEN if self._world.doors else _LOOK_CLOSED
+            )
             try:
                 doors = await self._parts.doors.look()
             except AgentIdError as error:
                 _log.warning("doors_not_looked_at", error=str(error))
-            if doors != self._world.doors:
+                continue
+            doubted = not doubted and not self._world.doors <= doors
+            if doors != self._world.doors and not doubted:
                 self._world.doors = doors
                 _log.info(
                     "doors_changed", open=sorted(doors), closed=sorted(self._parts.doors.closed)
                 )
                 self._look_at(self._world.identities)
-            await self._clock.sleep(_LOOK_OPEN if doors else _LOOK_CLOSED)
 
     def _seen(self, pod: Pod) -> None:
         before = self._world.pods.put(pod)
@@ -159,16 +177,35 @@ class PodLoop:
 
     def _learn(self, durable: Durable) -> None:
         """A certificate was made for a pod: look whether that is in order, and count it."""
-        for key in dict.fromkeys(
-            ObjectKey(record.namespace, record.name)
-            for record in durable.records
-            if isinstance(record, Issued) and record.pod is not None
-        ):
-            body = self._world.identities.get(key)
-            if body is None or _must_have_none(body) or self._world.hold_on(body) is not None:
-                self._revoke(key)
-            else:
+        if not self._leading:
+            return  # whoever leads next looks at all identities
+        keys: dict[ObjectKey, str] = {}
+        for record in durable.records:
+            if not isinstance(record, Issued) or (pod := record.pod) is None:
+                continue
+            key = ObjectKey(record.namespace, record.name)
+            keys[key] = record.uid
+            known = self._world.pods.get(pod.uid)
+            over = self._world.pods.is_gone(pod.uid) if known is None else not _has(known, key)
+            if over:
+                self._gone[pod.uid] = None
+                self._news.set()
+        for key, uid in keys.items():
+            if self._in_order(key, uid):
                 self._look_soon(key, _SETTLE)
+            else:
+                self._late[key] = None
+                self._news.set()
+
+    def _in_order(self, key: ObjectKey, uid: str) -> bool:
+        """Whether nothing that is known here speaks against a certificate of this object."""
+        body = self._world.identities.get(key)
+        return (
+            body is not None
+            and uid_of(body) == uid
+            and not _must_have_none(body)
+            and self._world.hold_on(body) is None
+        )
 
     # The leader
 
@@ -181,13 +218,16 @@ class PodLoop:
                     group.create_task(self._work())
         finally:
             self._leading = False
-            self._gone = {}  # whoever leads next looks at all identities
+            self._gone, self._late = {}, {}  # whoever leads next looks at all identities
 
     async def _work(self) -> None:
         while True:
-            while not self._gone:
+            while not self._gone and not self._late:
                 self._news.clear()
                 await self._news.wait()
+            keys, self._late = self._late, {}
+            for key in keys:
+                await self._confirm(key)
             uids, self._gone = self._gone, {}
             try:
                 concerned = await self._parts.identities.revoke_pods(uids)
@@ -198,6 +238,23 @@ class PodLoop:
             else:
                 for key in concerned:
                     self._look_soon(key, _SETTLE)
+
+    async def _confirm(self, key: ObjectKey) -> None:
+        """Have what an identity must not have revoked, by what the API server says of it now.
+
+        The replica that issued may know already that it goes on, and this one not yet.
+        """
+        try:
+            body = await self._parts.client.get(AGENT_IDENTITIES, key.name, key.namespace)
+        except AgentIdError as error:
+            _log.info("late_certificate_doubted", identity=str(key), error=str(error))
+        else:
+            self._world.identities.put(body)
+        self._revoke(key)
+
+
+def _has(pod: Pod, key: ObjectKey) -> bool:
+    return pod.carries(key.namespace, key.name)
 
 
 def _must_have_none(body: Mapping[str, object]) -> bool:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from agentid.api.fields import parse_time
 from agentid.api.vocabulary import DeliveryMode
-from agentid.errors import ForbiddenError, NotFoundError, UnavailableError
+from agentid.errors import ForbiddenError, InputError, NotFoundError, UnavailableError
+from agentid.kube.objects import metadata_of
 from agentid.kube.resources import (
     POD_CERTIFICATE_REQUESTS,
     VALIDATING_POLICIES,
@@ -15,7 +17,10 @@ from agentid.kube.resources import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agentid.kube.client import Client
+    from agentid.kube.resources import Resource
 
 __all__ = ["REQUESTS_POLICY", "Doors"]
 
@@ -33,6 +38,10 @@ class Doors:
         self._client = client
         self.closed: dict[DeliveryMode, str] = {}
         """Why a delivery is not served, in a sentence; as of the last look."""
+        self.guarded_since: datetime | None = None
+        """When the policy and its binding were both there, by the API server's clock, None while
+        they are not; as of the last look. A PodCertificateRequest that is older may be anybody's:
+        nobody looked at who made it."""
 
     async def look(self) -> frozenset[DeliveryMode]:
         """Find the deliveries that are served by what is here.
@@ -40,6 +49,7 @@ class Doors:
         Raises:
             UnavailableError: The API server is away.
         """
+        self.guarded_since = None
         why = await self._pod_certificate()
         self.closed = {DeliveryMode.POD_CERTIFICATE: why} if why else {}
         return frozenset() if why else frozenset({DeliveryMode.POD_CERTIFICATE})
@@ -62,16 +72,50 @@ class Doors:
                 f"the API server does not serve {POD_CERTIFICATE_REQUESTS.plural} of "
                 f"{POD_CERTIFICATE_REQUESTS.api_version}, which Kubernetes has since 1.37"
             )
+        since: list[datetime] = []
         for resource in (VALIDATING_POLICIES, VALIDATING_POLICY_BINDINGS):
             try:
-                await self._client.get(resource, REQUESTS_POLICY)
+                found = await self._client.get(resource, REQUESTS_POLICY)
             except (NotFoundError, ForbiddenError):
-                return (
-                    f"the {resource.kind} {REQUESTS_POLICY} is not there, or may not be read; "
-                    "without it whoever may create a PodCertificateRequest could ask in the name "
-                    "of any pod. Install manifests/policies of this release"
-                )
+                return _not_guarded(resource, "is not there, or may not be read")
+            if weak := _weakness(found.get("spec")):
+                return _not_guarded(resource, weak)
+            since.append(_created(metadata_of(found).get("creationTimestamp")))
+        self.guarded_since = max(since)
         return ""
+
+
+def _not_guarded(resource: Resource, how: str) -> str:
+    return (
+        f"the {resource.kind} {REQUESTS_POLICY} {how}; without it whoever may create a "
+        "PodCertificateRequest could ask in the name of any pod. Install manifests/policies of "
+        "this release"
+    )
+
+
+def _weakness(spec: object) -> str:
+    """Why a policy or a binding lets requests through that it is to stop; empty if it does not."""
+    match spec:
+        case {"failurePolicy": "Ignore"}:
+            return "lets requests through when it fails (spec.failurePolicy: Ignore)"
+        case {"validations": [_, *_]}:
+            return ""
+        case {"policyName": policy} if policy != REQUESTS_POLICY:
+            return "binds another policy (spec.policyName)"
+        case {"matchResources": {}}:
+            return "leaves requests out (spec.matchResources)"
+        case {"policyName": _, "validationActions": [*actions]} if "Deny" in actions:
+            return ""
+        case _:
+            return "stops nothing"
+
+
+def _created(text: object) -> datetime:
+    try:
+        return parse_time(str(text))
+    except InputError as error:
+        msg = f"the API server tells when {REQUESTS_POLICY} was created in no known form: {error}"
+        raise UnavailableError(msg) from error
 
 
 def _serves(listing: bytes, plural: str) -> bool:
