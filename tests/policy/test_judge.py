@@ -602,3 +602,80 @@ def test_what_is_granted_is_what_the_certificate_says() -> None:
     assert policy.schedule.time_zone == "Europe/Berlin"
     day = 24 * 60
     assert policy.schedule.windows == ((22 * 60, 26 * 60), (day + 22 * 60, day + 26 * 60))
+
+
+# The door of pods
+
+BY_PODS: dict[str, Any] = {"delivery": {"mode": "PodCertificate"}}
+
+
+def test_an_open_door_of_pods_is_granted_without_a_secret() -> None:
+    """Nothing names one, and the longest lifetime and every key of kubelets go through."""
+    grant = granted(identity(**BY_PODS))
+    assert grant.delivery is DeliveryMode.POD_CERTIFICATE
+    assert grant.secret_name is None
+
+
+@pytest.mark.parametrize(
+    ("of", "spec", "doors", "reason", "sentence"),
+    [
+        pytest.param(
+            {},
+            {},
+            frozenset({DeliveryMode.SECRET}),
+            Reason.DELIVERY_UNAVAILABLE,
+            "which serves Secret; choose one of these or ask the platform team to install it",
+            id="closed",
+        ),
+        pytest.param(
+            {"keyAlgorithm": "MLDSA65"},
+            {},
+            EVERY_DOOR,
+            Reason.DELIVERY_NOT_ALLOWED,
+            "cannot carry a key of MLDSA65, which kubelets do not make",
+            id="a-key-that-no-kubelet-makes",
+        ),
+        pytest.param(
+            {},
+            {"lifetime": "59m"},
+            EVERY_DOOR,
+            Reason.DELIVERY_NOT_ALLOWED,
+            "cannot carry a lifetime of 59m: Kubernetes asks for at least 1h",
+            id="the-identity-asks-for-less-than-an-hour",
+        ),
+        pytest.param(
+            {"lifetime": "30m"},
+            {},
+            EVERY_DOOR,
+            Reason.DELIVERY_NOT_ALLOWED,
+            "cannot carry a lifetime of 30m",
+            id="the-class-gives-less-than-an-hour",
+        ),
+        pytest.param(
+            {"delivery": {"modes": ["Secret"]}},
+            {"lifetime": "30m"},
+            frozenset(),
+            Reason.DELIVERY_NOT_ALLOWED,
+            "is not allowed by AgentClass batch for tier Low, which allows Secret",
+            id="not-allowed-so-nothing-is-said-of-the-rest",
+        ),
+    ],
+)
+def test_the_door_of_pods_says_what_it_cannot_carry(
+    of: dict[str, Any],
+    spec: dict[str, Any],
+    doors: frozenset[DeliveryMode],
+    reason: Reason,
+    sentence: str,
+) -> None:
+    """At the identity, where its team reads it, and not at each pod."""
+    result = verdict(identity(**BY_PODS, **spec), agent_class(**of), doors)
+    assert isinstance(result, Refused)
+    assert result.reason is reason
+    assert len(result.violations) == 1
+    assert sentence in result.violations[0].sentence
+
+
+def test_an_hour_goes_through_the_door_of_pods() -> None:
+    """The least that Kubernetes takes."""
+    assert granted(identity(**BY_PODS, lifetime="1h")).lifetime == timedelta(hours=1)

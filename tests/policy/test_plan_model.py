@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agentid.api.agentidentity import AgentIdentityStatus
+from agentid.api.vocabulary import DeliveryMode
 from agentid.constants import FINALIZER
 from agentid.identity import RevocationReason
 from agentid.policy import Granted, exceeds, takes_away
@@ -40,6 +41,8 @@ from tests.support.observed import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+MODES = (DeliveryMode.SECRET, DeliveryMode.POD_CERTIFICATE)
+
 FEW = 6
 """Passes until nothing is left to do: a new certificate, its status, then what it replaced."""
 
@@ -56,6 +59,8 @@ class World:
         revoked: Serials that are revoked, and why.
         secrets: The certificate in each Secret.
         confirmed: Everything that ever stood in the status, oldest first.
+        pods: UIDs of pods that run.
+        gone: UIDs of pods that are gone.
     """
 
     now: datetime = NOW
@@ -67,6 +72,8 @@ class World:
     revoked: dict[Held, RevocationReason] = field(default_factory=dict)
     secrets: dict[str, Held] = field(default_factory=dict)
     confirmed: list[Held] = field(default_factory=list)
+    pods: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
 
     @property
     def live(self) -> list[Held]:
@@ -89,9 +96,12 @@ class World:
             allows=self.allows or 0,
             blocked=BLOCKED if self.allows is None else None,
             hold=HOLD if self.held else None,
+            gone=frozenset(self.gone),
         )
 
-    def writes(self, seen: Observed, todo: Plan) -> Iterator[Callable[[], None]]:
+    def writes(  # noqa: C901 - one write after the other, as they are
+        self, seen: Observed, todo: Plan
+    ) -> Iterator[Callable[[], None]]:
         """The writes of a pass, in the order of `services.identities`."""
         if todo.revoke:
             yield lambda: self.revoked.update(todo.revoke)
@@ -108,8 +118,13 @@ class World:
             if withdrawn is not None:
                 yield lambda: self.empty(withdrawn)
             yield lambda: self.deliver(wish.secret_name, made)
-            yield lambda: self.confirm(status(made, secret_name=wish.secret_name), made)
+            told = status(made, secret_name=wish.secret_name).model_copy(
+                update={"withdrawal_time": seen.status.withdrawal_time, "pods": seen.status.pods}
+            )
+            yield lambda: self.confirm(told, made)
             return
+        if todo.add_finalizer:
+            yield lambda: self.hold(FINALIZER)
         if withdrawn is not None:
             yield lambda: self.empty(withdrawn)
         if todo.standing is Standing.DELETING:
@@ -169,7 +184,8 @@ class World:
         granted = isinstance(seen.verdict, Granted) and self.wish is not None
         name = SECRET if self.wish is None else self.wish.secret_name
         before = self.secrets.get(name)
-        good = granted and before in self.live
+        by_secret = self.wish is not None and self.wish.mode is DeliveryMode.SECRET
+        good = granted and by_secret and before in self.live
         for number, write in enumerate(self.writes(seen, todo)):
             if number == writes:
                 break
@@ -184,6 +200,8 @@ class World:
                 continue
             if each not in self.confirmed or each.grant is None:
                 continue
+            if self.wish is not None and self.wish.mode is not DeliveryMode.SECRET:
+                continue  # the Secret is over, and so is what lay in it
             assert isinstance(seen.verdict, Granted)
             following = self.confirmed[self.confirmed.index(each) + 1]
             # Its follower is the evidence that it was delivered.
@@ -255,6 +273,54 @@ class Passes(RuleBasedStateMachine):
     def edit_delivery(self, *, name: str, cut_after: list[int | None], rest: int | None) -> None:
         """The team names another Secret."""
         self.change(secret_name=name)
+        self.passes(cut_after, rest=rest)
+
+    @precondition(there)
+    @rule(mode=st.sampled_from(MODES), cut_after=cuts, rest=rests)
+    def edit_mode(
+        self, *, mode: DeliveryMode, cut_after: list[int | None], rest: int | None
+    ) -> None:
+        """The team has pods get certificates of their own, or the Secret again."""
+        self.change(mode=mode)
+        self.passes(cut_after, rest=rest)
+
+    @precondition(there)
+    @rule(cut_after=cuts, rest=rests)
+    def a_pod_starts(self, *, cut_after: list[int | None], rest: int | None) -> None:
+        """A replica gives it a certificate, by what it knows, which may be old by now."""
+        self.world.pods.append(f"pod-{len(self.world.pods)}-{len(self.world.gone)}")
+        self.a_kubelet_renews(number=-1, level=None, cut_after=cut_after, rest=rest)
+
+    @precondition(lambda self: there(self) and (self.world.pods or self.world.gone))
+    @rule(
+        number=st.integers(0, 3),
+        level=st.none() | st.integers(1, 3),
+        cut_after=cuts,
+        rest=rests,
+    )
+    def a_kubelet_renews(
+        self, *, number: int, level: int | None, cut_after: list[int | None], rest: int | None
+    ) -> None:
+        """A certificate comes for a pod, maybe one that is gone, maybe under an old grant."""
+        world = self.world
+        known = [*world.pods, *sorted(world.gone)]
+        assert world.wish is not None
+        if FINALIZER not in world.wish.finalizers:
+            return
+        wish = replace(world.wish, mode=DeliveryMode.POD_CERTIFICATE)
+        if level is not None:
+            wish = replace(wish, level=level)
+        pod = world.pods[-1] if number < 0 else known[number % len(known)]
+        age = NOW - world.now
+        world.issued.append(held(len(world.issued) + 1, age=age, wish=wish, pod=pod))
+        self.passes(cut_after, rest=rest)
+
+    @precondition(lambda self: self.world.pods)
+    @rule(number=st.integers(0, 3), cut_after=cuts, rest=rests)
+    def a_pod_goes(self, *, number: int, cut_after: list[int | None], rest: int | None) -> None:
+        """Its certificates have nobody to use them."""
+        pods = self.world.pods
+        self.world.gone.add(pods.pop(number % len(pods)))
         self.passes(cut_after, rest=rest)
 
     @precondition(there)
@@ -348,7 +414,12 @@ class Passes(RuleBasedStateMachine):
         todo = world.rest()
         self.check_revoked(todo)
         if todo.standing is Standing.GRANTED:
-            self.check_in_use(todo)
+            self.check_pods()
+            assert world.wish is not None
+            if world.wish.mode is DeliveryMode.SECRET:
+                self.check_in_use(todo)
+            else:
+                self.check_by_pods()
 
     def check_revoked(self, todo: Plan) -> None:
         """Promise 4: nothing is good that must not be."""
@@ -357,6 +428,8 @@ class Passes(RuleBasedStateMachine):
         unrevoked = [each for each in world.issued if each not in world.revoked]
         assert [each for each in world.live if each not in own] == []
         ends = {Standing.GONE, Standing.DELETING, Standing.SUSPENDED, Standing.HELD}
+        pods = [each.pod.uid for each in world.live if each.pod is not None]
+        assert not world.gone.intersection(pods), "a pod is gone, and its certificate is good"
         if todo.standing in ends:
             assert unrevoked == []
             assert world.told.certificate is None
@@ -371,6 +444,31 @@ class Passes(RuleBasedStateMachine):
             left = [each for each in world.secrets.values() if each in world.confirmed]
             assert not [each for each in left if each in world.revoked]
 
+    def check_pods(self) -> None:
+        """Pods hold nothing that gives more than is granted, and the status counts them."""
+        world = self.world
+        verdict = world.see().verdict
+        assert isinstance(verdict, Granted)
+        held_by: set[str] = set()
+        for each in world.live:
+            if each.pod is not None:
+                assert each.grant is not None
+                assert not takes_away(each.grant, verdict.grant, world.now), f"{each} gives more"
+                held_by.add(each.pod.uid)
+        assert world.told.withdrawal_time is None
+        assert (world.told.pods.certificates if world.told.pods else 0) == len(held_by)
+
+    def check_by_pods(self) -> None:
+        """Nothing lies in a Secret that the status ever told of, and only pods hold anything."""
+        world = self.world
+        assert world.told.certificate is None
+        assert world.told.delivery is None
+        assert world.told.pod_certificate is not None
+        assert [each for each in world.live if each.pod is None] == []
+        assert [each for each in world.secrets.values() if each in world.confirmed] == []
+        assert world.wish is not None
+        assert FINALIZER in world.wish.finalizers
+
     def check_in_use(self, todo: Plan) -> None:
         """One certificate is in use, on record, delivered and told; others may only run out."""
         world, current = self.world, todo.current
@@ -382,7 +480,7 @@ class Passes(RuleBasedStateMachine):
         assert not current.doubtful
         assert FINALIZER in world.wish.finalizers
         for each in world.live:
-            if each == current:
+            if each == current or each.pod is not None:
                 continue
             assert each in world.confirmed, f"{each} was never delivered, and is good"
             assert not each.doubtful

@@ -11,10 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.api import Reason
-from agentid.api.agentidentity import AgentIdentityStatus, DeliveryStatus
+from agentid.api.agentidentity import (
+    AgentIdentityStatus,
+    DeliveryStatus,
+    PodCertificateStatus,
+    PodsStatus,
+    RefusalStatus,
+)
 from agentid.api.conditions import PENDING, Condition, ConditionStatus, ConditionType
+from agentid.api.vocabulary import DeliveryMode
+from agentid.pki.algorithm import KeyAlgorithm
 from agentid.policy import Granted
-from agentid.policy.observed import Blocked
+from agentid.policy.observed import Blocked, PodRefusal
 from agentid.policy.plan import plan
 from agentid.policy.report import after_failure, after_issuing, after_plan
 from tests.support.observed import (
@@ -347,3 +355,180 @@ def test_same_failure_same_status(*, stalled: bool) -> None:
         replace(seen, status=once), Reason.ISSUER_UNAVAILABLE, "away", NOW + HOUR, stalled=stalled
     )
     assert again == once
+
+
+# Pods
+
+BY_PODS = Wish(mode=DeliveryMode.POD_CERTIFICATE)
+WIDE = held(3, wish=replace(BY_PODS, level=3), pod="wide")
+POD_A = held(1, wish=BY_PODS, pod="a")
+POD_B = held(2, wish=BY_PODS, pod="b", age=2 * HOUR)
+OLD_POD = held(4, wish=BY_PODS, pod="old", age=25 * HOUR)
+OFFER = (
+    "Pods that run as ServiceAccount reader and have the label agentid.dev/identity: reader get "
+    "certificates as they start"
+)
+IN_FORCE = "Pods hold certificates that are in force"
+NONE_FOR_POD = PodRefusal(NOW, "reader-1", "Suspended", "it is suspended; ask its team")
+
+
+def test_an_identity_of_pods_is_ready_before_there_is_one() -> None:
+    """With what the volume of a pod has to ask for, which the policies read."""
+    status_then = planned(observe(wish=BY_PODS))
+    assert told(status_then) == [(READY, TRUE, Reason.AVAILABLE, OFFER)]
+    assert status_then.pods is None
+    assert status_then.certificate is None
+    assert status_then.pod_certificate == PodCertificateStatus(
+        key_type=KeyAlgorithm.ECDSAP256,
+        max_expiration_seconds=86400,
+        trust_bundle="agentid.dev:agent:main",
+    )
+
+
+def test_pods_are_told_by_number_and_first_end() -> None:
+    """One pod counts once, and one that is gone or has expired not at all."""
+    renewed = held(5, wish=BY_PODS, pod="a", age=SECOND)
+    seen = observe(
+        renewed, POD_A, POD_B, OLD_POD, held(6, wish=BY_PODS, pod="gone"),
+        wish=BY_PODS, gone=frozenset({"gone"}),
+    )  # fmt: skip
+    pods = planned(seen).pods
+    assert pods is not None
+    assert pods.certificates == 2
+    assert pods.earliest_not_after == POD_B.validity.not_after
+
+
+def test_when_the_last_pod_has_gone_the_status_says_none() -> None:
+    """Rather than what it said before."""
+    first = planned(observe(POD_A, wish=BY_PODS))
+    seen = observe(POD_A, wish=BY_PODS, told=first, gone=frozenset({"a"}))
+    pods = planned(seen).pods
+    assert pods == PodsStatus(certificates=0)
+
+
+def test_a_withdrawal_says_when_and_what_to_do() -> None:
+    """Before it is carried out; afterwards nothing of it is left."""
+    seen = observe(WIDE, wish=BY_PODS)
+    first = planned(seen)
+    message = (
+        f"{OFFER}; certificates that give more than is granted now are revoked at "
+        "2026-03-01T12:02:00Z, restart the pods that hold them before"
+    )
+    assert told(first) == [(READY, TRUE, Reason.AVAILABLE, message)]
+    assert first.withdrawal_time == NOW + GRACE
+    after = planned(replace(seen, status=first), GRACE)
+    assert told(after) == [(READY, TRUE, Reason.AVAILABLE, OFFER)]
+    assert after.withdrawal_time is None
+
+
+def test_what_nobody_can_judge_does_not_begin_the_grace_period_anew() -> None:
+    """A class that goes and comes would put the revocation off for ever."""
+    first = planned(observe(WIDE, wish=BY_PODS))
+    between = planned(observe(WIDE, wish=BY_PODS, told=first, blocked=BLOCKED))
+    assert between.withdrawal_time == NOW + GRACE
+    assert between.pod_certificate == first.pod_certificate
+    stalled = planned(observe(WIDE, wish=BY_PODS, told=first, blocked=STALLED_SPEC))
+    assert stalled.pod_certificate is None
+
+
+def test_a_renewal_of_the_secret_does_not_begin_it_anew() -> None:
+    """While pods of an earlier mode hold what is to be revoked."""
+    told_then = status(A).model_copy(update={"withdrawal_time": NOW + GRACE})
+    made = issued(observe(WIDE, A, told=told_then), B)
+    assert made.withdrawal_time == NOW + GRACE
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted"),
+    [
+        pytest.param(observe(POD_A, wish=BY_PODS, blocked=BLOCKED), TRUE, id="in-force"),
+        pytest.param(observe(OLD_POD, wish=BY_PODS, blocked=BLOCKED), FALSE, id="expired"),
+        pytest.param(
+            observe(POD_A, wish=BY_PODS, blocked=BLOCKED, gone=frozenset({"a"})), FALSE, id="gone"
+        ),
+        pytest.param(observe(POD_A, wish=BY_PODS, blocked=STALLED_SPEC), FALSE, id="stalled"),
+    ],
+)
+def test_while_nobody_can_judge_pods_keep_it_ready(seen: Observed, wanted: ConditionStatus) -> None:
+    """Promise 5, for as long as one of them has a certificate in force."""
+    ready = next(each for each in planned(seen).conditions if each.type == READY)
+    assert ready.status is wanted
+    assert (ready.message == IN_FORCE) == (wanted is TRUE)
+
+
+def test_a_failure_leaves_ready_to_pods_that_work() -> None:
+    """The ledger may be away while what they have is good."""
+    away = "the ledger is away"
+    seen = observe(POD_A, wish=BY_PODS)
+    failed = after_failure(seen, Reason.LEDGER_UNAVAILABLE, away, NOW)
+    assert told(failed) == [
+        (READY, TRUE, Reason.AVAILABLE, IN_FORCE),
+        (RECONCILING, TRUE, Reason.LEDGER_UNAVAILABLE, away),
+    ]
+    later = after_failure(seen, Reason.LEDGER_UNAVAILABLE, away, NOW + 25 * HOUR)
+    assert told(later)[0][1] is FALSE
+
+
+def test_suspended_offers_nothing_to_pods() -> None:
+    """What a volume would have to ask for is gone from the status, and nobody is counted."""
+    first = planned(observe(POD_A, wish=BY_PODS))
+    seen = observe(POD_A, wish=replace(BY_PODS, suspend=True), told=first)
+    after = planned(seen)
+    assert after.pod_certificate is None
+    assert after.pods == PodsStatus(certificates=0)
+
+
+# The last refusal
+
+
+def refused(seen: Observed, refusal: PodRefusal | None) -> RefusalStatus | None:
+    """What the status says of it."""
+    pods = planned(replace(seen, refusal=refusal)).pods
+    return None if pods is None else pods.last_refusal
+
+
+def test_the_last_refusal_is_told_and_stays() -> None:
+    """Also when whoever saw it has been restarted; a later one takes its place."""
+    seen = observe(wish=BY_PODS)
+    first = refused(seen, NONE_FOR_POD)
+    assert first == RefusalStatus(
+        time=NOW, pod="reader-1", reason="Suspended", message=NONE_FOR_POD.message
+    )
+    seen = replace(seen, status=planned(replace(seen, refusal=NONE_FOR_POD)))
+    assert refused(seen, None) == first
+    assert refused(seen, replace(NONE_FOR_POD, time=NOW - HOUR, pod="earlier")) == first
+    later = refused(seen, replace(NONE_FOR_POD, time=NOW + SECOND, pod="reader-2"))
+    assert later is not None
+    assert later.pod == "reader-2"
+
+
+def test_a_refusal_within_a_second_is_told_once() -> None:
+    """Times in a status are whole seconds; what lies behind them is no news at each look."""
+    refusal = replace(NONE_FOR_POD, time=NOW + timedelta(microseconds=7))
+    seen = replace(observe(wish=BY_PODS), refusal=refusal)
+    first = planned(seen)
+    assert planned(replace(seen, status=first)) == first
+
+
+@given(pod=st.text(), reason=st.text(), message=st.text())
+def test_no_refusal_breaks_a_status(pod: str, reason: str, message: str) -> None:
+    """Texts that come from the cluster are cut to what the status holds."""
+    refusal = PodRefusal(NOW, pod * 300, reason * 300, message * 2000)
+    shown = refused(observe(wish=BY_PODS), refusal)
+    assert shown is not None
+    assert pod.startswith(shown.pod[:1])
+
+
+@pytest.mark.parametrize("at", [timedelta(0), GRACE / 2, GRACE, HOUR])
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(observe(POD_A, POD_B, wish=BY_PODS), id="granted"),
+        pytest.param(observe(POD_A, wish=BY_PODS, blocked=BLOCKED), id="blocked"),
+        pytest.param(observe(POD_A, wish=BY_PODS, gone=frozenset({"a"})), id="gone"),
+    ],
+)
+def test_pods_say_the_same_at_every_look(seen: Observed, at: timedelta) -> None:
+    """A pass that changes nothing writes nothing."""
+    first = planned(seen)
+    assert planned(replace(seen, status=first), at) == first

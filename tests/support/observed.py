@@ -15,7 +15,7 @@ from agentid.api import AgentClass, AgentIdentity, DeliveryMode, Reason
 from agentid.api.agentidentity import AgentIdentityStatus, CertificateStatus, DeliveryStatus
 from agentid.api.conditions import Condition, ConditionStatus, ConditionType
 from agentid.constants import ANNOTATION_RENEW_REQUESTED, FINALIZER
-from agentid.identity import RevocationReason, SerialNumber, TrustDomain, Validity
+from agentid.identity import PodRef, RevocationReason, SerialNumber, TrustDomain, Validity
 from agentid.policy import Granted, Refused, judge
 from agentid.policy.incident import Hold
 from agentid.policy.observed import Blocked, Held, Observed
@@ -74,6 +74,7 @@ class Wish:
         requested: Since when a renewal is asked for.
         uid: Of the object.
         generation: Of its spec.
+        mode: How its certificates are delivered.
     """
 
     level: int = 2
@@ -85,6 +86,7 @@ class Wish:
     requested: datetime | None = None
     uid: str = UID
     generation: int = 1
+    mode: DeliveryMode = DeliveryMode.SECRET
 
     @property
     def body(self) -> dict[str, Any]:
@@ -108,7 +110,9 @@ class Wish:
             "sponsor": self.sponsor,
             "subject": {"serviceAccountName": "reader"},
             "permissions": {"systems": _SYSTEMS[: self.level], "operations": ["read"]},
-            "delivery": {"secretName": self.secret_name},
+            "delivery": {"secretName": self.secret_name}
+            if self.mode is DeliveryMode.SECRET
+            else {"mode": self.mode.value},
             "suspend": self.suspend,
         }
         return {"metadata": metadata, "spec": spec}
@@ -121,7 +125,9 @@ def identity(wish: Wish) -> AgentIdentity:
 
 
 @lru_cache
-def class_up_to(level: int, grace: timedelta = GRACE) -> AgentClass:
+def class_up_to(
+    level: int, grace: timedelta = GRACE, modes: tuple[str, ...] = ("Secret", "PodCertificate")
+) -> AgentClass:
     """A class that allows permissions up to a level."""
     spec = {
         "issuerName": "main",
@@ -129,6 +135,7 @@ def class_up_to(level: int, grace: timedelta = GRACE) -> AgentClass:
         "lifetime": "24h",
         "permissions": {"systems": _SYSTEMS[:level], "operations": ["read"]},
         "revocation": {"gracePeriod": f"{grace // SECOND}s"},
+        "delivery": {"modes": list(modes)},
     }
     return AgentClass.parse({"metadata": {"name": "batch"}, "spec": spec})
 
@@ -139,7 +146,7 @@ def _judged(wish: Wish, allows: int) -> Granted | Refused:
         identity(wish),
         class_up_to(allows),
         _TRUST_DOMAIN,
-        available_deliveries=frozenset({DeliveryMode.SECRET}),
+        available_deliveries=frozenset({DeliveryMode.SECRET, DeliveryMode.POD_CERTIFICATE}),
         now=NOW,
     )
 
@@ -159,6 +166,7 @@ def held(
     replaces: int | None = None,
     doubtful: bool = False,
     known: bool = True,
+    pod: str | None = None,
 ) -> Held:
     """A certificate on the ledger.
 
@@ -169,17 +177,19 @@ def held(
         replaces: The serial that was known to be delivered then.
         doubtful: Whether its record comes from a damaged segment.
         known: Whether its grant can be read.
+        pod: UID of the pod that it was made for, if it was.
     """
     made = NOW - age
     return Held(
         serial=SerialNumber(number),
         uid=(wish or Wish()).uid,
-        door=DeliveryMode.SECRET,
+        door=DeliveryMode.SECRET if pod is None else DeliveryMode.POD_CERTIFICATE,
         grant=granted(wish) if known else None,
         validity=Validity.of(made, DAY, _BACKDATE),
         issued_at=made,
         replaces=None if replaces is None else SerialNumber(replaces),
         doubtful=doubtful,
+        pod=None if pod is None else PodRef(f"reader-{pod}", pod, "node-1", f"request-{number}"),
     )
 
 
@@ -231,6 +241,7 @@ def observe(
     grace: timedelta = GRACE,
     blocked: Blocked | None = None,
     hold: Hold | None = None,
+    gone: frozenset[str] = frozenset(),
 ) -> Observed:
     """What a pass sees.
 
@@ -242,6 +253,7 @@ def observe(
         grace: Of the class.
         blocked: Why no judgement is possible, if it is not.
         hold: The incident that holds it, if one does.
+        gone: UIDs of pods that are gone.
     """
     wish = wish or Wish()
     agent_class = None if blocked is not None else class_up_to(allows, grace)
@@ -256,4 +268,5 @@ def observe(
         agent_class=agent_class,
         verdict=verdict,
         hold=hold,
+        gone=gone,
     )

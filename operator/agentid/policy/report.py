@@ -48,7 +48,8 @@ __all__ = ["after_failure", "after_issuing", "after_plan"]
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 
 _MAX_REFUSAL: Final = 1024
-"""Characters of a refusal that the status holds."""
+_MAX_SHOWN: Final = 253
+"""Characters of a refusal, and of its pod and reason, that the status holds."""
 
 
 def after_issuing(
@@ -239,8 +240,8 @@ def _pods(seen: Observed, live: Iterable[Held]) -> PodsStatus | None:
     if refusal is not None and (told is None or refusal.time > told.time):
         told = RefusalStatus(
             time=refusal.time.replace(microsecond=0),
-            pod=refusal.pod,
-            reason=refusal.reason,
+            pod=refusal.pod[:_MAX_SHOWN],
+            reason=refusal.reason[:_MAX_SHOWN],
             message=summarize([refusal.message])[:_MAX_REFUSAL],
         )
     if not ends and told is None and old is None:
