@@ -178,3 +178,41 @@ def test_no_bytes_let_out_another_error(line: bytes) -> None:
     """Whatever the line holds, it is read or refused."""
     with suppress(InputError):
         decode_record(line)
+
+
+def test_a_record_without_a_pod_is_as_it_always_was() -> None:
+    """Records of earlier releases say podUID null, and none of the other keys."""
+    record = make_issued(1)
+    line = encode_record(record)
+    body = orjson.loads(line)
+    assert body["podUID"] is None
+    assert not {"podName", "node", "request"} & body.keys()
+    assert decode_record(line) == record
+
+
+def test_a_record_for_a_pod_says_which_in_full() -> None:
+    """An auditor reads pod, node and request on the ledger itself."""
+    pod = PodRef("reader-x", "uid-x", "node-1", "uid-of-request")
+    line = encode_record(make_issued(1, pod=pod))
+    body = orjson.loads(line)
+    assert {key: body[key] for key in ("podName", "podUID", "node", "request")} == {
+        "podName": "reader-x",
+        "podUID": "uid-x",
+        "node": "node-1",
+        "request": "uid-of-request",
+    }
+    assert decode_record(line) == make_issued(1, pod=pod)
+
+
+@pytest.mark.parametrize("key", ["podName", "podUID", "node", "request"])
+@pytest.mark.parametrize("value", [None, "", 7, [], {}])
+def test_half_a_pod_is_no_record(key: str, value: object) -> None:
+    """What names a pod names it in full; nothing is made up for what is missing."""
+    pod = PodRef("reader-x", "uid-x", "node-1", "uid-of-request")
+    body = orjson.loads(encode_record(make_issued(1, pod=pod)))
+    body[key] = value
+    with pytest.raises(InputError, match=r"pod|node|request|unknown|key"):
+        decode_record(orjson.dumps(body))
+    del body[key]
+    with pytest.raises(InputError, match=rf"{key}|is unknown"):
+        decode_record(orjson.dumps(body))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentid.identity import SerialNumber
+from agentid.identity import PodRef, SerialNumber
 from agentid.identity.revocation import RevocationReason
-from agentid.ledger import LedgerState
+from agentid.ledger import Issued, LedgerState
 from agentid.ledger.records import Record, decode_record, encode_record
 from agentid.testing.ledger import NOON, make_issued, make_revoked, snapshot
 
@@ -235,3 +235,94 @@ def test_an_entry_takes_less_than_a_kilobyte_and_a_half(each: int, limit: int) -
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / (10_000 * each) < limit
+
+
+# Pods
+
+UIDS = ("a", "b", "c")
+
+
+def for_pod(number: int, pod: str | None, minutes: int = 0) -> Issued:
+    """The certificate of a pod, or of none; made at noon and some minutes."""
+    ref = None if pod is None else PodRef(f"reader-{pod}", pod, "node-1", f"request-{number}")
+    issued_at = NOON + timedelta(minutes=minutes)
+    return make_issued(number, pod=ref, issued_at=issued_at, lifetime=number % 3 * HOUR + HOUR)
+
+
+# Serials may come with contradicting contents here: another pod, another time.
+of_pods = st.builds(
+    for_pod, st.integers(1, 8), st.sampled_from(UIDS) | st.none(), st.integers(0, 2)
+)
+
+
+def by_pods(state: LedgerState) -> dict[str, list[int]]:
+    """What the state answers for each pod."""
+    return {uid: [each.serial.value for each in state.of_pod(uid)] for uid in UIDS}
+
+
+def counted(state: LedgerState) -> dict[str, list[int]]:
+    """The same, counted by hand from all there is."""
+    found: dict[str, list[int]] = {uid: [] for uid in UIDS}
+    age = lambda each: (each.issued.issued_at, each.serial.value)  # noqa: E731 - a key
+    for each in sorted(state.entries(), key=age, reverse=True):
+        if each.issued.pod is not None:
+            found[each.issued.pod.uid].append(each.serial.value)
+    return found
+
+
+@given(st.lists(st.tuples(of_pods, st.booleans()), max_size=16), st.randoms(), st.integers(0, 4))
+def test_a_pod_has_what_was_made_for_it(
+    records: list[tuple[Issued, bool]], random: object, hours: int
+) -> None:
+    """In whatever order, twice, contradicting each other, and after some of it has expired."""
+    first, second = LedgerState(), LedgerState()
+    for record, doubtful in records:
+        first.apply(record, doubtful=doubtful)
+        assert by_pods(first) == counted(first)
+    again = records + records[: len(records) // 2]
+    random.shuffle(again)  # type: ignore[attr-defined]
+    for record, doubtful in again:
+        second.apply(record, doubtful=doubtful)
+    assert by_pods(second) == by_pods(first)
+    second.expire(NOON + hours * HOUR + timedelta(seconds=1))
+    assert by_pods(second) == counted(second)
+    second.expire(NOON + 9 * HOUR)
+    assert second._by_pod == {}, "nothing is left of pods whose certificates have expired"
+
+
+def test_a_pod_that_nobody_recorded_has_nothing() -> None:
+    """No error, and no entry that stays behind."""
+    state = state_of(for_pod(1, "a"))
+    assert state.of_pod("b") == ()
+    assert state.of_pod("") == ()
+
+
+def test_a_revocation_shows_in_what_a_pod_has() -> None:
+    """A pod's entries are those of the ledger, not copies of what it said once."""
+    state = state_of(for_pod(1, "a"))
+    state.apply(replace(make_revoked(1), not_after=for_pod(1, "a").not_after))
+    assert [each.revoked is not None for each in state.of_pod("a")] == [True]
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 40])
+def test_few_and_many_certificates_of_an_identity_are_kept_alike(count: int) -> None:
+    """However they are kept: newest first, and whichever of them go."""
+    made = [for_pod(n, f"p{n}", minutes=n) for n in range(1, count + 1)]
+    state = state_of(*made)
+    numbers = [each.serial.value for each in state.entries_of("demo", "reader")]
+    assert numbers == list(range(count, 0, -1))
+    state.expire(NOON + HOUR + timedelta(seconds=1))  # a third of them
+    left = [each.serial.value for each in state.entries_of("demo", "reader")]
+    assert left == [n for n in numbers if n % 3]
+    assert state.identity_count == bool(left)
+    state.apply(for_pod(1, "p1", minutes=1))
+    assert state.entries_of("demo", "reader")[-1].serial.value == 1
+
+
+def test_the_certificates_of_many_pods_are_kept_in_place() -> None:
+    """What keeps them is not made anew for each: that made thousands cost seconds."""
+    state = state_of(*(for_pod(n, f"p{n}") for n in range(1, 101)))
+    before = state._by_identity["demo"]["reader"]
+    state.apply(for_pod(101, "p101"))
+    assert state._by_identity["demo"]["reader"] is before
+    assert len(state.entries_of("demo", "reader")) == 101

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentid.ledger.records import Issued, Record, Revoked
 
@@ -65,9 +65,10 @@ class LedgerState:
     def __init__(self) -> None:
         self._by_serial: dict[int, Entry] = {}
         # Most identities have one or two certificates, so a list of them would weigh more than its
-        # contents: one serial stands alone, several are a tuple.
-        self._by_identity: dict[str, dict[str, int | tuple[int, ...]]] = {}
-        # Likewise; one pod has few, and most identities no pods.
+        # contents: one serial stands alone, several are a tuple. Where thousands of pods have one
+        # each, a tuple that is made anew for each of them would cost more than all the rest.
+        self._by_identity: dict[str, dict[str, int | tuple[int, ...] | list[int]]] = {}
+        # One pod has few.
         self._by_pod: dict[str, tuple[int, ...]] = {}
         # Revocations whose certificate is not known (yet): the segment that records it may come
         # later, or is damaged.
@@ -276,8 +277,11 @@ class LedgerState:
         if known is None:
             names[record.name] = key
             self._identities += 1
+        elif isinstance(known, list):
+            known.append(key)
         else:
-            names[record.name] = (*((known,) if isinstance(known, int) else known), key)
+            several = (known, key) if isinstance(known, int) else (*known, key)
+            names[record.name] = several if len(several) < _MANY else list(several)
 
     def _forget_pod(self, record: Issued, key: int) -> None:
         if record.pod is None:
@@ -293,13 +297,16 @@ class LedgerState:
         known = names[name]
         rest = [key for key in ((known,) if isinstance(known, int) else known) if key not in keys]
         if rest:
-            names[name] = rest[0] if len(rest) == 1 else tuple(rest)
+            names[name] = rest[0] if len(rest) == 1 else rest if len(rest) >= _MANY else tuple(rest)
             return
         del names[name]
         self._identities -= 1
         if not names:
             del self._by_identity[namespace]
 
+
+_MANY: Final = 16
+"""Certificates of one identity from which on a list keeps their serials."""
 
 _SHARED = ("spiffe_id", "namespace", "name", "uid", "issuer", "authority", "grant")
 
