@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.install import operator
+from tests.services.conftest import cluster as fake_cluster
 from tests.support.api import Api
 from tests.support.coroutines import pytest_pyfunc_call
 from tests.support.manifests import agent_class, issuer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from e2e.install import Operator
     from e2e.providers import Cluster
 
-__all__ = ["pytest_pyfunc_call"]
+__all__ = ["fake_cluster", "pytest_pyfunc_call"]
 
 _numbers = itertools.count(1)
 

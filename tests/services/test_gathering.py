@@ -10,11 +10,12 @@ import pytest
 
 from agentid.api import DeliveryMode, Reason
 from agentid.errors import UnavailableError
-from agentid.identity import RevocationReason, SerialNumber
+from agentid.identity import PodRef, RevocationReason, SerialNumber
 from agentid.kube.objects import ObjectKey
 from agentid.policy import Granted, Refused
 from agentid.policy.observed import Blocked
 from agentid.services.gathering import Gatherer
+from agentid.services.pods import Pod
 from agentid.services.world import IssuerState
 from agentid.testing.ledger import NOON, in_virtual_time, make_issued, open_ledger
 from agentid.testing.segments import MemorySegments
@@ -36,7 +37,7 @@ HOUR = timedelta(hours=1)
 
 def issued(number: int = 1, **changes: Any) -> Issued:  # noqa: ANN401
     """A record of `finance/reader`."""
-    return make_issued(number, namespace="finance", uid="u-1", **changes)
+    return make_issued(number, **({"namespace": "finance", "uid": "u-1"} | changes))
 
 
 async def record(cluster: Cluster, *records: Issued) -> None:
@@ -304,3 +305,116 @@ async def test_an_issuer_that_no_longer_parses_signs_nothing(cluster: Open) -> N
         c.put_class()
         c.put_identity()
         assert (await blocked(c)).reason is Reason.ISSUER_NOT_READY
+
+
+# Pods
+
+PODS_OF_FINANCE = "/api/v1/namespaces/finance/pods"
+
+
+def pod_body(uid: str, identity: str = "reader", phase: str = "Running") -> dict[str, Any]:
+    """A pod of the identity, as the API server has it."""
+    labels = {"agentid.dev/identity": identity}
+    return {
+        "metadata": {"namespace": "finance", "name": f"p-{uid}", "uid": uid, "labels": labels},
+        "status": {"phase": phase},
+    }
+
+
+def of_pod(number: int, uid: str) -> Issued:
+    """The record of a certificate of a pod."""
+    return issued(number, pod=PodRef(f"p-{uid}", uid, "node-1", f"request-{number}"))
+
+
+async def test_nobody_is_gone_before_all_pods_were_told(cluster: Open) -> None:
+    """Promise 5: a watch that has just begun does not show what is there."""
+    async with cluster() as c:
+        c.put_identity()
+        await record(c, of_pod(1, "a"))
+        assert (await gather(c)).gone == frozenset()
+        assert c.server.requests == []
+
+
+async def test_who_is_gone_is_known_from_the_watch_without_asking(cluster: Open) -> None:
+    """Seen to go, finished, or of another identity now; one that runs is none of them."""
+    async with cluster() as c:
+        c.put_identity()
+        await record(c, *(of_pod(n, uid) for n, uid in enumerate("abcd", 1)))
+        pods = c.world.pods
+        pods.synced = True
+        pods.drop("a")
+        pods.put(Pod.of(pod_body("b", phase="Succeeded")))
+        pods.put(Pod.of(pod_body("c", "other")))
+        pods.put(Pod.of(pod_body("d")))
+        assert (await gather(c)).gone == {"a", "b", "c"}
+        assert c.server.requests == []
+
+
+async def test_who_is_not_shown_is_asked_for(cluster: Open) -> None:
+    """One that went meanwhile, a namesake in its place, one without its label, one new."""
+    async with cluster() as c:
+        c.put_identity()
+        await record(c, *(of_pod(n, uid) for n, uid in enumerate("abcd", 1)))
+        c.world.pods.synced = True
+        c.server.put(f"{PODS_OF_FINANCE}/p-b", pod_body("a-namesake"))
+        c.server.put(f"{PODS_OF_FINANCE}/p-c", pod_body("c", ""))
+        c.server.put(f"{PODS_OF_FINANCE}/p-d", pod_body("d"))
+        assert (await gather(c)).gone == {"a", "b", "c"}
+        assert len(c.server.requests) == 4
+        assert len(c.world.pods) == 0, "only the watch tells the end of what it told"
+
+
+async def test_an_answer_that_comes_after_the_end_does_not_bring_a_pod_back(cluster: Open) -> None:
+    """Promise 4: the watch tells an end once, and the answer may be older."""
+    async with cluster() as c:
+        c.put_identity()
+        await record(c, of_pod(1, "a"))
+        c.world.pods.synced = True
+        c.server.put(f"{PODS_OF_FINANCE}/p-a", pod_body("a"))
+        assert (await gather(c)).gone == frozenset()
+        c.world.pods.drop("a")
+        assert (await gather(c)).gone == {"a"}
+
+
+@pytest.mark.parametrize("way", ["suspended", "deleted"])
+async def test_nobody_asks_about_pods_of_what_is_over(cluster: Open, way: str) -> None:
+    """Promise 4: all of it goes, and does not wait for an answer."""
+    async with cluster() as c:
+        stored = c.put_identity(suspend=way == "suspended")
+        if way == "deleted":
+            stored["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:00Z"
+            c.world.identities.drop(READER)
+            c.world.identities.put(stored)
+        await record(c, of_pod(1, "a"))
+        c.world.pods.synced = True
+        seen = await gather(c)
+        assert len(seen.own) == 1
+        assert c.server.requests == []
+
+
+async def test_an_outage_while_asking_is_one(cluster: Open) -> None:
+    """Nothing is decided by half of the answers."""
+    async with cluster() as c:
+        c.put_identity()
+        await record(c, of_pod(1, "a"))
+        c.world.pods.synced = True
+        c.server.fail_next(503)
+        with pytest.raises(UnavailableError, match="503"):
+            await gather(c)
+
+
+async def test_a_replica_that_is_behind_asks_whose_a_certificate_is(cluster: Open) -> None:
+    """Promise 5: another one may know the object that was made anew, and have issued for it."""
+    async with cluster() as c:
+        c.put_identity()
+        await record(c, issued(1, uid="u-2"))
+        path = "/apis/agentid.dev/v1alpha1/namespaces/finance/agentidentities/reader"
+        c.server.remove(path)
+        c.put_identity(seen=False, uid="u-2")
+        seen = await gather(c)
+        assert seen.metadata is not None
+        assert seen.metadata.uid == "u-2"
+        assert [each.serial.value for each in seen.own] == [1]
+        c.server.remove(path)
+        await record(c, issued(2, uid="u-1"))
+        assert (await gather(c)).metadata is None

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agentid.api import DeliveryMode
 from agentid.errors import InternalError
+from agentid.identity import PodRef, RevocationReason
 from agentid.kube.objects import ObjectKey
 from agentid.ledger import Revoked
+from agentid.policy import Granted
 from agentid.services.failure import PassError
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import IdentityService
 from agentid.services.issuance import Issuance
 from agentid.services.objects import IdentityObjects
+from agentid.services.pods import Pod
 from agentid.services.secrets import SecretDelivery
 from agentid.telemetry.metrics import Metrics
-from agentid.testing.ledger import in_virtual_time
+from agentid.testing.ledger import in_virtual_time, make_issued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from agentid.ledger import Issued
     from tests.services.conftest import Cluster
 
 READER = ObjectKey("finance", "reader")
@@ -135,3 +140,157 @@ async def test_a_defect_is_told_once(
         assert there.writes()[-1].endswith("/status")
         assert len(set(writes)) == 1, "retries write nothing"
         assert len(there.store.objects) == 1, "retries go on with the certificate that was made"
+
+
+# Pods
+
+
+def pod_service(cluster: Cluster) -> IdentityService:
+    """The service on a cluster where the pods of `finance/reader` get certificates."""
+    service = service_of(cluster, SecretDelivery(cluster.client))
+    cluster.put_class(delivery={"modes": ["PodCertificate", "Secret"]}, lifetime="24h")
+    cluster.put_identity(delivery={"mode": "PodCertificate"})
+    cluster.world.doors = frozenset({DeliveryMode.POD_CERTIFICATE})
+    cluster.world.pods.synced = True
+    return service
+
+
+def run_pod(cluster: Cluster, uid: str) -> None:
+    """Have the watch tell a pod of `finance/reader`."""
+    labels = {"agentid.dev/identity": "reader"}
+    metadata = {"namespace": "finance", "name": f"p-{uid}", "uid": uid, "labels": labels}
+    cluster.world.pods.put(Pod.of({"metadata": metadata}))
+
+
+def of_pod(cluster: Cluster, number: int, uid: str, grant: str) -> Issued:
+    """The record of a certificate of a pod that another replica has issued."""
+    return make_issued(
+        number,
+        namespace="finance",
+        uid="u-1",
+        door=DeliveryMode.POD_CERTIFICATE,
+        grant=grant,
+        lifetime=timedelta(hours=24),
+        issued_at=cluster.clock.now(),
+        pod=PodRef(f"p-{uid}", uid, "node-1", f"request-{number}"),
+    )
+
+
+async def granted_to(cluster: Cluster) -> str:
+    """What `finance/reader` is granted, as records have it."""
+    deliveries = frozenset({DeliveryMode.SECRET})
+    gatherer = Gatherer(
+        cluster.world, ledger=cluster.ledger, client=cluster.client, deliveries=deliveries
+    )
+    verdict = (await gatherer.gather(READER, cluster.clock.now())).verdict
+    assert isinstance(verdict, Granted)
+    return verdict.grant.to_json()
+
+
+async def test_a_thousand_pods_are_few_writes(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """However often it is looked at: one when they have settled, then one in half a minute."""
+    async with cluster() as there:
+        service = pod_service(there)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        before = len(there.writes())
+        assert before == 2, "the finalizer, and what a pod's volume has to ask for"
+        grant, number = await granted_to(there), 0
+        start = there.clock.monotonic()
+        while there.clock.monotonic() - start < 61:
+            if number < 1000:
+                for _ in range(50):
+                    number += 1
+                    run_pod(there, f"{number}")
+                records = (of_pod(there, n, f"{n}", grant) for n in range(number - 49, number + 1))
+                await in_virtual_time(there.clock, there.ledger.append(*records))
+            again = await in_virtual_time(there.clock, service.reconcile(READER))
+            assert again is not None
+            there.clock.advance(1)
+        writes = there.writes()[before:]
+        assert 1 <= len(writes) <= 3, writes
+        assert all(each.endswith("/status") for each in writes)
+        body = there.world.identities.get(READER)
+        assert body is not None
+        match body["status"]:
+            case {"pods": {"certificates": 1000}, "activeCertificates": 1000}:
+                pass
+            case other:
+                pytest.fail(f"the last status is {other}")
+
+
+async def test_a_look_that_waits_says_when_it_can_write(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """So that the last change is told as well, and nothing has to happen for it."""
+    async with cluster() as there:
+        service = pod_service(there)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        run_pod(there, "a")
+        grant = await granted_to(there)
+        await in_virtual_time(there.clock, there.ledger.append(of_pod(there, 1, "a", grant)))
+        before, now = len(there.writes()), there.clock.now()
+        again = await in_virtual_time(there.clock, service.reconcile(READER))
+        assert again is not None
+        assert timedelta(0) < again - now <= timedelta(seconds=2)
+        assert len(there.writes()) == before
+        there.clock.advance(again - there.clock.now())
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert len(there.writes()) == before + 1
+
+
+async def test_what_is_more_than_a_number_does_not_wait(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """A team that suspends its agent reads so at once, pods or not."""
+    async with cluster() as there:
+        service = pod_service(there)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        run_pod(there, "a")
+        grant = await granted_to(there)
+        await in_virtual_time(there.clock, there.ledger.append(of_pod(there, 1, "a", grant)))
+        there.put_identity(delivery={"mode": "PodCertificate"}, suspend=True)
+        before = len(there.writes())
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert not there.ledger.state.unrevoked("finance", "reader")
+        assert len(there.writes()) > before
+
+
+async def test_what_gone_pods_held_is_one_commit(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """As cessation of operation; who is concerned is told, and once more is nothing."""
+    async with cluster() as there:
+        service = pod_service(there)
+        grant = await granted_to(there)
+        records = [of_pod(there, n, f"{n % 3}", grant) for n in range(1, 10)]
+        await in_virtual_time(there.clock, there.ledger.append(*records))
+        run_pod(there, "2")
+        before = len(there.store.objects)
+        asked = ["0", "1", "2", "nobody"]
+        assert await in_virtual_time(there.clock, service.revoke_pods(asked)) == {READER}
+        assert len(there.store.objects) == before + 1
+        left = there.ledger.state.unrevoked("finance", "reader")
+        assert {each.issued.pod.uid for each in left if each.issued.pod} == {"2"}, "it runs"
+        reasons = {each.reason for each in there.ledger.state.revoked()}
+        assert reasons == {RevocationReason.CESSATION_OF_OPERATION}
+        assert await in_virtual_time(there.clock, service.revoke_pods(asked)) == frozenset()
+        assert len(there.store.objects) == before + 1
+
+
+async def test_a_ledger_that_is_away_forgets_no_gone_pod(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """Promise 4: the caller learns that it has to try again."""
+    async with cluster() as there:
+        service = pod_service(there)
+        grant = await granted_to(there)
+        await in_virtual_time(there.clock, there.ledger.append(of_pod(there, 1, "a", grant)))
+        there.store.away = True
+        with pytest.raises(PassError, match="not stored in time"):
+            await in_virtual_time(there.clock, service.revoke_pods(["a"]))
+        there.store.away = False
+        await there.clock.run_for(30)
+        await in_virtual_time(there.clock, service.revoke_pods(["a"]))
+        assert not there.ledger.state.unrevoked("finance", "reader")
