@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -588,5 +589,36 @@ def test_nothing_is_handed_out_once_it_stops(run: Callable[..., None]) -> None:
         await clock.run_for(1.0)
         assert draining.done()
         assert [key async for key in loops.queue] == []
+
+    run(test)
+
+
+# Pods
+
+
+def test_a_look_that_is_wanted_during_a_pass_is_not_lost(run: Callable[..., None]) -> None:
+    """The pass knew nothing of the certificate, and sets the timetable at its end."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        clock = loops._clock
+        assert isinstance(clock, ManualClock)
+        late, planned = NOON + timedelta(hours=8), iter([True, False])
+
+        class Service:
+            async def reconcile(self, key: ObjectKey) -> datetime | None:
+                if next(planned):
+                    loops._look_soon(key, timedelta(seconds=2))
+                return late
+
+        loops._parts = replace(loops._parts, identities=Service())  # type: ignore[arg-type]
+        working = asyncio.create_task(loops._work())
+        loops.queue.add(READER, Lane.BACKGROUND)
+        await clock.run_for(0.1)
+        assert loops.schedule.when(READER) == NOON + timedelta(seconds=2)
+        loops.queue.add(READER, Lane.BACKGROUND)
+        await clock.run_for(0.1)
+        assert loops.schedule.when(READER) == late, "once"
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
     run(test)

@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import SubjectKeyIdentifier, load_der_x509_certificate
 
-from agentid.api import DeliveryMode, Reason
+from agentid.api import DeliveryMode, Instances, Reason
 from agentid.api.model import ObjectMeta
-from agentid.errors import UnavailableError
-from agentid.identity import SerialNumber
+from agentid.errors import InternalError, UnavailableError
+from agentid.identity import PodRef, SerialNumber
 from agentid.issuers import BuiltinIssuer, IssueRequest
 from agentid.ledger import Issued
 from agentid.pki import KeyAlgorithm
@@ -210,3 +210,46 @@ async def test_a_grant_decides_on_key_and_lifetime() -> None:
             await Issuance(ledger=ledger, clock=clock).sign(
                 OWNER, strong, issuer(clock), weak.public_key(), replaces=None
             )
+
+
+# Pods
+
+
+async def test_a_pods_certificate_says_which_pod_where_each_has_its_own() -> None:
+    """In the SPIFFE ID and on the record; where they share one, on the record alone."""
+    clock = ManualClock()
+    pod = PodRef("reader-x", "5f0c8a7e-0000-4000-8000-000000000001", "node-1", "uid-of-request")
+    shared = "spiffe://example.org/ns/finance/agent/reader"
+    async with open_ledger(MemorySegments(clock.now), clock) as ledger:
+        service = Issuance(ledger=ledger, clock=clock)
+        key, _ = await make_key(GRANT.key_algorithm)
+        for instances, expected in (
+            (Instances.SHARED, shared),
+            (Instances.PER_POD, f"{shared}/pod/{pod.uid}"),
+        ):
+            signed = await service.sign(
+                OWNER,
+                replace(GRANT, instances=instances),
+                issuer(clock),
+                key.public_key(),
+                replaces=None,
+                pod=pod,
+                lifetime=timedelta(hours=2),
+            )
+            assert str(signed.leaf.spiffe_id) == signed.record.spiffe_id == expected
+            assert signed.record.pod == pod
+            assert signed.leaf.validity.not_after == NOON + timedelta(hours=2, seconds=-1)
+        with pytest.raises(InternalError, match="no pod is named"):
+            await made(service, issuer(clock), grant=replace(GRANT, instances=Instances.PER_POD))
+
+
+async def test_a_door_gets_no_longer_lifetime_than_is_granted() -> None:
+    """Promise 2: what a kubelet asks for is an upper bound of its own."""
+    clock = ManualClock()
+    async with open_ledger(MemorySegments(clock.now), clock) as ledger:
+        key, _ = await make_key(GRANT.key_algorithm)
+        signed = await Issuance(ledger=ledger, clock=clock).sign(
+            OWNER, GRANT, issuer(clock), key.public_key(), replaces=None,
+            lifetime=timedelta(days=90),
+        )  # fmt: skip
+        assert signed.leaf.validity.not_after == NOON + GRANT.lifetime - timedelta(seconds=1)
