@@ -19,6 +19,12 @@ from agentid.kube.lease import ApiLease, Leader
 from agentid.kube.stores import ConfigMaps, SecretFiles
 from agentid.ledger import Ledger, new_writer
 from agentid.ledger.configmaps import ConfigMapSegments
+from agentid.services.admission_credentials import (
+    ADMISSION_SECRET,
+    ADMISSION_SERVICE,
+    WEBHOOK_CONFIGURATION,
+    AdmissionCredentials,
+)
 from agentid.services.auditing import Auditor
 from agentid.services.bundles import BundlePublisher
 from agentid.services.classes import ClassService
@@ -35,6 +41,7 @@ from agentid.services.objects import IdentityObjects
 from agentid.services.publication import CrlPublisher
 from agentid.services.responder_credentials import RESPONDER_SECRET, ResponderCredentials
 from agentid.services.secrets import SecretDelivery
+from agentid.services.webhook_trust import WebhookTrust
 from agentid.services.witness import Witness
 from agentid.services.world import World
 from agentid.telemetry.audit_stream import AuditStream
@@ -105,6 +112,7 @@ class Parts:
     federation: Federation
     crls: CrlPublisher
     credentials_of_responders: ResponderCredentials
+    credentials_of_admission: AdmissionCredentials
     identities: IdentityService
     doors: Doors
     incidents: IncidentService
@@ -221,6 +229,23 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                     name=RESPONDER_SECRET,
                     labels={LABEL_MANAGED: "true"},
                 ),
+                clock=clock,
+                random=secrets.token_bytes,
+            ),
+            credentials_of_admission=AdmissionCredentials(
+                store=SecretFiles(
+                    client,
+                    namespace=namespace,
+                    name=ADMISSION_SECRET,
+                    labels={LABEL_MANAGED: "true"},
+                ),
+                trust=WebhookTrust(
+                    client,
+                    name=WEBHOOK_CONFIGURATION,
+                    namespace=namespace,
+                    service=ADMISSION_SERVICE,
+                ),
+                namespace=namespace,
                 clock=clock,
                 random=secrets.token_bytes,
             ),

@@ -223,6 +223,7 @@ class Loops:
             self._parts.crls.run(),
             self.trust.run(),
             self._parts.credentials_of_responders.run(),
+            self._parts.credentials_of_admission.run(),
             self._parts.notices.run(),
         )
         self._leading = tuple(asyncio.create_task(self._guarded(loop)) for loop in loops)

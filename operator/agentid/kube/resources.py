@@ -19,6 +19,7 @@ __all__ = [
     "EVENTS",
     "EVERYTHING",
     "LEASES",
+    "MUTATING_WEBHOOK_CONFIGURATIONS",
     "NAMESPACES",
     "PODS",
     "POD_CERTIFICATE_REQUESTS",
@@ -146,6 +147,13 @@ VALIDATING_POLICY_BINDINGS: Final = Resource(
     namespaced=False,
 )
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
+MUTATING_WEBHOOK_CONFIGURATIONS: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    namespaced=False,
+)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 EVERYTHING: Final = Selector()
