@@ -116,3 +116,43 @@ spec:
 served
 {{- end -}}
 {{- end }}
+
+
+{{/* What a pod that lacks its volume is told to do; it stands in a string of CEL, so without quotes. */}}
+{{- define "agentid.withoutVolume" -}}
+{{- if eq .Values.admission.mode "Webhook" -}}
+the webhook of agentid mounts it, and did not see this pod: it was away, or does not serve this namespace;
+ try again, which a controller of pods does by itself, or see kubectl agentid doctor
+{{- else if eq .Values.admission.mode "Policy" -}}
+there is no AgentIdentity of this name in this namespace: kubectl get agentidentities lists them;
+ create it, or correct the label
+{{- else -}}
+nothing mounts it in this cluster: write it as docs/guides/pods.md shows
+{{- end -}}
+{{- end }}
+
+{{/* CEL that has containers of a kind (`containers`, `initContainers`) mount the volume `agentid`: one patch
+     for what a container lacks, none for what its author wrote. */}}
+{{- define "agentid.mounting" -}}
+has(object.spec.{{ . }}) ? object.spec.{{ . }}.transformList(i, c,
+size(variables.chosen) == 0 || c.name in variables.chosen,
+(c.?volumeMounts.orValue([]).exists(m,
+m.name == 'agentid' || m.mountPath in ['/var/run/agentid', '/var/run/agentid/']) ? []
+: has(c.volumeMounts)
+? [JSONPatch{op: "add", path: "/spec/{{ . }}/" + string(i) + "/volumeMounts/-", value: variables.mount}]
+: [JSONPatch{op: "add", path: "/spec/{{ . }}/" + string(i) + "/volumeMounts", value: [variables.mount]}]) +
+(variables.env.all(e, c.?env.orValue([]).exists(a, a.name == e.name)) ? []
+: has(c.env)
+? variables.env.filter(e, !c.env.exists(a, a.name == e.name)).map(e,
+JSONPatch{op: "add", path: "/spec/{{ . }}/" + string(i) + "/env/-", value: e})
+: [JSONPatch{op: "add", path: "/spec/{{ . }}/" + string(i) + "/env", value: variables.env}])
+).flatten() : []
+{{- end }}
+
+{{/* Rights to find out whether the door PodCertificate is guarded, and so open. */}}
+{{- define "agentid.doors" -}}
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
+  resourceNames: [agentid-pod-certificate-requests]
+  verbs: [get]  # the door for pods' certificates is closed where it is absent
+{{- end }}
