@@ -16,9 +16,19 @@ import yaml
 from agentid.api import AgentClass, AgentIssuer, AgentRevocation
 from agentid.api.crd import crd_manifests
 from agentid.api.fields import format_time
+from agentid.api.vocabulary import DeliveryMode
 from agentid.cli.app import app
 from agentid.cli.doctor.command import diagnose, lines
-from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Crl, Facts, Right, Unreadable
+from agentid.cli.doctor.facts import (
+    FORBIDDEN,
+    RIGHTS,
+    WEBHOOK_RIGHT,
+    Crl,
+    Doors,
+    Facts,
+    Right,
+    Unreadable,
+)
 from agentid.cli.doctor.findings import Finding, Severity
 from agentid.cli.doctor.installation import POLICIES
 from agentid.cli.output import render_lines
@@ -132,6 +142,35 @@ def report(*alarms: Alarm) -> VerifyReport:
     return VerifyReport((), alarms, 3, 7, 100, frozenset())
 
 
+TRUSTED = ThrowawayCA(seed="webhook").bundle.pem
+
+
+def mounting(bundle: bytes = TRUSTED) -> Json:
+    """Our webhook that mounts identities, as it is configured."""
+    service = {"namespace": "agentid-system", "name": "agentid-admission"}
+    return {
+        "configuration": "MutatingWebhookConfiguration agentid-pods",
+        "name": "pods.agentid.dev",
+        "failurePolicy": "Ignore",
+        "clientConfig": {"service": service, "caBundle": base64.b64encode(bundle).decode()},
+    }
+
+
+def by_policy(*absent: str) -> Json:
+    """The policies of a cluster where the API server mounts identities."""
+    found: dict[str, Any] = copy.deepcopy(dict(HEALTHY.policies))
+    for kind, name in (("Mutating", "agentid-pods"), ("Validating", "agentid-pod-identities")):
+        for each in (f"{kind}AdmissionPolicy", f"{kind}AdmissionPolicyBinding"):
+            if each not in absent:
+                found[each][name] = {"metadata": {"name": name}, "spec": {"policyName": name}}
+    return found
+
+
+HEALTHY_RIGHTS = dict.fromkeys(RIGHTS, True) | dict.fromkeys(FORBIDDEN, False)
+NO_WEBHOOK_RIGHT = {"rights": HEALTHY_RIGHTS | {WEBHOOK_RIGHT: False}}
+CLOSED = Doors(frozenset(), {DeliveryMode.POD_CERTIFICATE: "the API server is too old"})
+PEM_OF_ANOTHER = ThrowawayCA(seed="another").bundle.pem
+
 HEALTHY = Facts(
     now=NOW,
     skew=timedelta(0),
@@ -140,8 +179,8 @@ HEALTHY = Facts(
     account="agentid-controller",
     crds=crds(),
     policies=policies(),
-    rights=dict.fromkeys(RIGHTS, True) | dict.fromkeys(FORBIDDEN, False),
-    webhooks=(),
+    rights=HEALTHY_RIGHTS,
+    webhooks=(mounting(),),
     lease=lease(),
     issuers={"main": issuer()},
     classes={"reader": a_class()},
@@ -151,7 +190,9 @@ HEALTHY = Facts(
     crls=(Crl("agentid-crl-main-0", NOW, NOW + HOUR),),
     bundles={"main": 2},
     ledger=report(),
-    services={"agentid-responder": 2},
+    services={"agentid-responder": 2, "agentid-admission": 2},
+    doors=Doors(frozenset({DeliveryMode.POD_CERTIFICATE}), {}),
+    webhook_bundle=TRUSTED,
 )
 
 
@@ -167,6 +208,7 @@ def test_a_healthy_installation_has_no_trouble() -> None:
     assert render_lines(lines(findings, wide=False)) == f"{'checked':<18} {len(findings)} ok"
     told = render_lines(lines(findings, wide=True))
     assert f"{'ok':<18} controller: one leads" in told
+    assert f"{'ok':<18} mounting of identities: a webhook does it, and 2 of it are ready" in told
     assert f"{'ok':<18} ledger: it is whole: 7 records in 3 segments" in told
 
 
@@ -207,6 +249,7 @@ CRD = "agentidentities.agentid.dev"
 VAP, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 USE = "agentid-class-use"
 HOOK: Json = {"configuration": "ValidatingWebhookConfiguration x", "name": "x.example.com"}
+MOUNTING = "mounting of identities"
 OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
 
 
@@ -257,12 +300,40 @@ OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
         pytest.param({"rights": dict.fromkeys((*RIGHTS, FORBIDDEN[0]), True)}, "problem",
                      "rights of agentid-system/agentid-controller",
                      "it may get secrets in the whole cluster", id="too-many-rights"),
-        pytest.param({"webhooks": ({**HOOK, "clientConfig": OURS},)}, "problem",
+        pytest.param({"webhooks": (mounting(), {**HOOK, "clientConfig": OURS})}, "problem",
                      "ValidatingWebhookConfiguration x (x.example.com)",
                      "nothing ready is behind Service agentid-system/agentid-web", id="webhook"),
-        pytest.param({"webhooks": ({**HOOK, "clientConfig": {"caBundle": "AAAA"}},)}, "problem",
+        pytest.param({"webhooks": (mounting(), {**HOOK, "clientConfig": {"caBundle": "AAAA"}})},
+                     "problem",
                      "ValidatingWebhookConfiguration x (x.example.com)",
                      "its caBundle holds no certificate", id="webhook-ca"),
+        pytest.param({"services": {"agentid-responder": 2}}, "problem", MOUNTING,
+                     "nothing ready is behind Service agentid-system/agentid-admission",
+                     id="no-admission"),
+        pytest.param({"services": {"agentid-responder": 2, "agentid-admission": 1}}, "warning",
+                     MOUNTING, "one alone is ready", id="one-admission"),
+        pytest.param({"webhook_bundle": None}, "problem", MOUNTING,
+                     "there is no Secret agentid-system/agentid-admission", id="no-secret"),
+        pytest.param({"webhook_bundle": b""}, "problem", MOUNTING,
+                     "its caBundle holds no certificate", id="empty-secret"),
+        pytest.param({"webhooks": (mounting(b""),)}, "problem", MOUNTING,
+                     "is not ca.crt of Secret agentid-system/agentid-admission", id="no-ca-bundle"),
+        pytest.param({"webhooks": (mounting(PEM_OF_ANOTHER),)}, "problem", MOUNTING,
+                     "is not ca.crt of Secret", id="another-ca-bundle"),
+        pytest.param({"policies": by_policy()}, "warning", MOUNTING,
+                     "both a webhook and a policy do it", id="twice"),
+        *(
+            pytest.param({"webhooks": (), "policies": by_policy(kind), **NO_WEBHOOK_RIGHT},
+                         "problem", MOUNTING, f"and {kind} agentid-pod", id=f"without-{kind}")
+            for kind in (f"{BINDING}", "MutatingAdmissionPolicyBinding", VAP)
+        ),
+        pytest.param({"rights": HEALTHY.rights | {WEBHOOK_RIGHT: False}}, "problem",
+                     "rights of agentid-system/agentid-controller",
+                     "it may not patch mutatingwebhookconfigurations", id="no-right-for-ca-bundle"),
+        pytest.param({"doors": CLOSED, "identities": (
+                      entry("x"), entry("y", delivery={"mode": "PodCertificate"}))}, "problem",
+                     "pod certificates", "1 identities ask for delivery.mode PodCertificate, and "
+                     "the API server is too old", id="closed-door"),
         pytest.param({"lease": None}, "problem", "controller", "none has ever run there",
                      id="no-lease"),
         pytest.param({"lease": lease(HOUR)}, "problem", "controller",
@@ -302,10 +373,10 @@ OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
                      "it is not published", id="no-bundle"),
         pytest.param({"bundles": {"main": 1}}, "problem", "bundle of AgentIssuer main",
                      "sequence 1 is published, and 2 is the newest", id="old-bundle"),
-        pytest.param({"services": {}}, "problem",
+        pytest.param({"services": {"agentid-admission": 2}}, "problem",
                      "responder agentid-responder.agentid-system.svc",
                      "there is no Service agentid-system/agentid-responder", id="no-responder"),
-        pytest.param({"services": {"agentid-responder": 0}}, "problem",
+        pytest.param({"services": {"agentid-responder": 0, "agentid-admission": 2}}, "problem",
                      "responder agentid-responder.agentid-system.svc", "nothing ready is behind",
                      id="responder-down"),
         pytest.param({"malformed": {"AgentClass x": "spec.lifetime: is required"}}, "problem",
@@ -334,7 +405,13 @@ def test_a_trouble_is_found(change: Json, severity: str, about: str, words: str)
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param({"webhooks": ({**HOOK, "clientConfig": {"url": "https://x"}},)}, id="url"),
+        pytest.param({"webhooks": (mounting(), {**HOOK, "clientConfig": {"url": "https://x"}})},
+                     id="url"),
+        pytest.param({"webhooks": (), "policies": by_policy(), **NO_WEBHOOK_RIGHT},
+                     id="mounted-by-policies"),
+        pytest.param({"webhooks": (), "webhook_bundle": None, **NO_WEBHOOK_RIGHT},
+                     id="mounted-by-nobody"),
+        pytest.param({"doors": CLOSED}, id="a-closed-door-that-nobody-wants"),
         pytest.param(
             {"issuers": {"main": issuer(authorities=(
                 authority("Issuing", 20 * DAY), authority("Issuing", 89 * DAY, "Staged")))}},
@@ -356,6 +433,7 @@ def test_what_is_meant_to_be_so_is_no_trouble(change: Json) -> None:
 PARTS = (
     "version", "crds", "rights", "webhooks", "lease", "issuers", "classes", "identities",
     "incidents", "crls", "bundles", "ledger", "services",
+    "doors", "webhook_bundle",
 )  # fmt: skip
 
 

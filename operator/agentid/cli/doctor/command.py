@@ -14,7 +14,7 @@ from agentid.cli.connection import (
     OperatorNamespace,
     connected,
 )
-from agentid.cli.doctor import installation, operation
+from agentid.cli.doctor import admission, installation, operation
 from agentid.cli.doctor.findings import Finding, Severity
 from agentid.cli.output import Format, Line, Output, Tone, print_data, print_lines
 
@@ -33,6 +33,8 @@ CHECKS: Final = (
     installation.policies,
     installation.rights,
     installation.webhooks,
+    admission.doors,
+    admission.mounting,
     operation.lease,
     operation.ledger,
     operation.authorities,

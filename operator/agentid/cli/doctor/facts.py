@@ -12,11 +12,22 @@ if TYPE_CHECKING:
     from agentid.api.agentclass import AgentClass
     from agentid.api.agentissuer import AgentIssuer
     from agentid.api.agentrevocation import AgentRevocation
+    from agentid.api.vocabulary import DeliveryMode
     from agentid.cli.roster import Entry
     from agentid.kube.objects import JsonObject
     from agentid.ledger import VerifyReport
 
-__all__ = ["FORBIDDEN", "RIGHTS", "Crl", "Facts", "Right", "Seen", "Unreadable"]
+__all__ = [
+    "FORBIDDEN",
+    "RIGHTS",
+    "WEBHOOK_RIGHT",
+    "Crl",
+    "Doors",
+    "Facts",
+    "Right",
+    "Seen",
+    "Unreadable",
+]
 
 T = TypeVar("T")
 
@@ -83,13 +94,37 @@ RIGHTS: Final = (
     *_rights("create update delete", "", "configmaps"),
     *_rights("list watch", "", "namespaces"),
     *_rights("list create update delete", "certificates.k8s.io", "clustertrustbundles"),
-    *_rights("attest", "certificates.k8s.io", "signers", name="agentid.dev/agent"),
+    *_rights("attest sign", "certificates.k8s.io", "signers", name="agentid.dev/agent"),
+    *_rights("get list watch", "certificates.k8s.io", "podcertificaterequests"),
+    *_rights("update patch", "certificates.k8s.io", "podcertificaterequests/status"),
+    *_rights("get list watch", "", "pods"),
+    *_rights("get", "", "serviceaccounts nodes"),
+    *_rights(
+        "get",
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies validatingadmissionpolicybindings",
+        name="agentid-pod-certificate-requests",
+    ),
+    *_rights(
+        "get patch",
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+        name="agentid-pods",
+    ),
     *_rights("create", "events.k8s.io", "events"),
     *_rights("get", "", "secrets", inside=True),
     *_rights("get list watch create update delete", "", "configmaps", inside=True),
     *_rights("get create update", "coordination.k8s.io", "leases", inside=True),
 )
 """What `manifests/rbac/controller.yaml` grants, each for a reason that stands there."""
+
+WEBHOOK_RIGHT: Final = Right(
+    "patch",
+    "admissionregistration.k8s.io",
+    "mutatingwebhookconfigurations",
+    name="agentid-pods",
+)
+"""The one of them that only the webhook needs: with admission.mode Webhook alone it is granted."""
 
 FORBIDDEN: Final = (
     Right("get", "", "secrets"),
@@ -118,6 +153,19 @@ class Crl:
 
 
 @dataclass(frozen=True, slots=True)
+class Doors:
+    """How certificates reach pods without a Secret.
+
+    Attributes:
+        open: Deliveries that this cluster serves.
+        closed: Why one is not served, in a sentence.
+    """
+
+    open: frozenset[DeliveryMode]
+    closed: Mapping[DeliveryMode, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that is looked at.
 
@@ -141,6 +189,8 @@ class Facts:
         bundles: Sequence of the bundle that is published, by issuer.
         ledger: What a verification of every segment found.
         services: Services of the operator's namespace, with the number of endpoints that are ready.
+        doors: How certificates reach pods.
+        webhook_bundle: `ca.crt` of the webhook's Secret, None if there is no such Secret.
     """
 
     now: datetime
@@ -162,3 +212,5 @@ class Facts:
     bundles: Seen[Mapping[str, int]]
     ledger: Seen[VerifyReport]
     services: Seen[Mapping[str, int]]
+    doors: Seen[Doors]
+    webhook_bundle: Seen[bytes | None]

@@ -15,7 +15,7 @@ from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.crd import crd_manifests
-from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Crl, Facts, Right, Unreadable
+from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Crl, Doors, Facts, Right, Unreadable
 from agentid.cli.ledger.source import spool_from
 from agentid.cli.roster import Entry
 from agentid.cli.servertime import server_time
@@ -38,10 +38,13 @@ from agentid.kube.resources import (
     Resource,
     Selector,
 )
+from agentid.kube.stores import SecretFiles
 from agentid.ledger import verify_segments
 from agentid.ledger.export import ExportReader
 from agentid.pki.crl_view import read_crl
+from agentid.services.admission_credentials import ADMISSION_SECRET
 from agentid.services.bundle_documents import bundle_name, published_roots
+from agentid.services.doors import Doors as ApiDoors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -117,6 +120,8 @@ async def gather(cluster: Cluster, namespace: str, account: str) -> Facts:
         bundles=await _seen(_bundles(client, namespace)),
         ledger=await _seen(_ledger(cluster, namespace)),
         services=await _seen(_services(client, namespace)),
+        doors=await _seen(_doors(client)),
+        webhook_bundle=await _seen(_webhook_bundle(client, namespace)),
     )
 
 
@@ -280,6 +285,18 @@ async def _services(client: Client, namespace: str) -> Mapping[str, int]:
         if service in found:
             found[service] += sum(map(_is_ready, endpoints if isinstance(endpoints, list) else ()))
     return found
+
+
+async def _doors(client: Client) -> Doors:
+    doors = ApiDoors(client)
+    found = await doors.look()
+    return Doors(found, dict(doors.closed))
+
+
+async def _webhook_bundle(client: Client, namespace: str) -> bytes | None:
+    files = SecretFiles(client, namespace=namespace, name=ADMISSION_SECRET, labels={})
+    stored = await files.read()
+    return None if stored is None else stored.files.get("ca.crt", b"")
 
 
 def _is_ready(endpoint: object) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-
 from agentid.api.crd import crd_manifests
-from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Unreadable
+from agentid.cli.doctor.admission import Mode, bundle_fault, is_ours, mode_of
+from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, WEBHOOK_RIGHT, Unreadable
 from agentid.cli.doctor.findings import Finding, Severity
 from agentid.constants import VERSION
 
@@ -36,6 +33,10 @@ POLICIES: Final[Mapping[str, Mapping[str, str]]] = {
         "agentid-ledger": "others than the controller could write and delete the ledger",
         "agentid-managed-configmaps": "others than the controller could change trust bundles",
         "agentid-managed-secrets": "others than the controller could change agents' Secrets",
+        "agentid-pod-certificate-requests": "nothing tells who asks for the certificate of a pod, "
+        "so none is issued to pods",
+        "agentid-pod-labels": "a pod that runs could be given the label of an identity",
+        "agentid-pod-volumes": "a pod could start without the identity that it asks for",
     },
     "MutatingAdmissionPolicy": {
         "agentid-finalizer": "an identity that is deleted at once may go unrevoked for a moment",
@@ -187,13 +188,14 @@ def rights(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.rights, Unreadable):
         yield Finding(Severity.UNKNOWN, about, facts.rights.why)
         return
-    missing = [right for right in RIGHTS if not facts.rights.get(right)]
+    needed = [right for right in RIGHTS if right != WEBHOOK_RIGHT or mode_of(facts) is Mode.WEBHOOK]
+    missing = [right for right in needed if not facts.rights.get(right)]
     if missing:
         named = ", ".join(str(each) for each in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""  # noqa: PLR2004
         yield Finding(Severity.PROBLEM, about, f"it may not {named}{more}", _APPLY)
     else:
-        yield Finding(Severity.OK, about, f"it has the {len(RIGHTS)} that it needs")
+        yield Finding(Severity.OK, about, f"it has the {len(needed)} that it needs")
     for right in FORBIDDEN:
         if facts.rights.get(right):
             yield Finding(
@@ -206,13 +208,17 @@ def rights(facts: Facts) -> Iterator[Finding]:
 
 
 def webhooks(facts: Facts) -> Iterator[Finding]:
-    """Webhooks that look at our kinds, or are ours, can be reached and are trusted."""
+    """Webhooks that look at our kinds, or call us, can be reached and are trusted.
+
+    What mounts identities is looked at by `admission.mounting`.
+    """
     if isinstance(facts.webhooks, Unreadable):
         yield Finding(Severity.UNKNOWN, "webhooks", facts.webhooks.why)
         return
-    if not facts.webhooks:
-        yield Finding(Severity.OK, "webhooks", "none concerns agentid")
-    for hook in facts.webhooks:
+    others = [hook for hook in facts.webhooks if not is_ours(hook)]
+    if not others:
+        yield Finding(Severity.OK, "webhooks", "none of somebody else's concerns agentid")
+    for hook in others:
         yield _webhook(facts, hook)
 
 
@@ -222,7 +228,7 @@ def _webhook(facts: Facts, hook: JsonObject) -> Finding:
     config = config if isinstance(config, dict) else {}
     service = config.get("service")
     bad = Severity.WARNING if hook.get("failurePolicy") == "Ignore" else Severity.PROBLEM
-    if (fault := _bundle_fault(config.get("caBundle"), facts)) is not None:
+    if (fault := bundle_fault(config.get("caBundle"), facts.now)) is not None:
         remedy = "put the CA of its server into clientConfig.caBundle"
         return Finding(bad, about, fault, remedy)
     if isinstance(service, dict) and service.get("namespace") == facts.namespace:
@@ -233,15 +239,3 @@ def _webhook(facts: Facts, hook: JsonObject) -> Finding:
             found = f"nothing ready is behind Service {facts.namespace}/{name}"
             return Finding(bad, about, found, f"kubectl -n {facts.namespace} get pods,services")
     return Finding(Severity.OK, about, "it can be called")
-
-
-def _bundle_fault(bundle: object, facts: Facts) -> str | None:
-    if bundle is None:
-        return None  # roots of the system
-    try:
-        certificates = x509.load_pem_x509_certificates(base64.b64decode(str(bundle)))
-    except (binascii.Error, ValueError):
-        return "its caBundle holds no certificate, so the API server trusts no answer"
-    if all(each.not_valid_after_utc < facts.now for each in certificates):
-        return "every certificate in its caBundle has expired"
-    return None
