@@ -63,6 +63,10 @@ def test_the_manifests_are_rendered_from_the_chart(program: Path) -> None:
             ["networkPolicy", "http", "from", "0", "namespace"],
             id="a peer that is none",
         ),
+        pytest.param(["admission.mode=Sometimes"], ["admission", "mode"], id="no mode"),
+        pytest.param(
+            ["admission.timeoutSeconds=31"], ["admission", "timeoutSeconds"], id="too long"
+        ),
         pytest.param(["issuer.trustDomain=Agents"], ["issuer", "trustDomain"], id="trust domain"),
         pytest.param(["issuer.spec.trustDomain=x"], ["issuer", "spec"], id="in the wrong place"),
         pytest.param(["monitoring.enabled=true"], ["monitoring", "enabled"], id="too high up"),
@@ -111,6 +115,74 @@ def test_the_finalizer_policy_is_there_where_it_is_served(
     kinds = {each["kind"] for each in objects(rendered(*options, program=program))}
     assert ("MutatingAdmissionPolicy" in kinds) is there
     assert ("MutatingAdmissionPolicyBinding" in kinds) is there
+
+
+def about_pods(*options: str, program: Path | None = None) -> set[tuple[str, str]]:
+    """Kind and name of everything that mounts identities, or serves who does."""
+    return {
+        (each["kind"], each["metadata"]["name"])
+        for each in objects(rendered(*options, program=program))
+        if "Binding" not in each["kind"]
+        and each["metadata"]["name"] in {"agentid-admission", "agentid-pods", "agentid-pod-identities"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "kinds"),
+    [
+        pytest.param(
+            "Webhook",
+            {"Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy",
+             "ClusterRole", "Role", "MutatingWebhookConfiguration"},
+            id="webhook",
+        ),
+        pytest.param(
+            "Policy", {"MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"}, id="policy"
+        ),
+        pytest.param("None", set(), id="nobody"),
+    ],
+)  # fmt: skip
+def test_identities_are_mounted_in_one_way(program: Path, mode: str, kinds: set[str]) -> None:
+    """What the others need is not there; what refuses pods without their volume always is."""
+    options = ("--set", f"admission.mode={mode}")
+    assert {kind for kind, _ in about_pods(*options, program=program)} == kinds
+    text = rendered(*options, program=program)
+    of_kind(text, "ValidatingAdmissionPolicy", "agentid-pod-volumes")
+    of_kind(text, "ValidatingAdmissionPolicy", "agentid-pod-certificate-requests")
+    role = of_kind(text, "ClusterRole", "agentid-controller")
+    (rule,) = [
+        each for each in role["rules"] if each["resources"] == ["mutatingwebhookconfigurations"]
+    ]
+    assert ("patch" in rule["verbs"]) is (mode == "Webhook"), "ADR 13"
+
+
+def test_a_policy_that_mounts_needs_a_server_that_has_such_policies(program: Path) -> None:
+    """Silence would leave every agent without its identity."""
+    options = ("--set", "admission.mode=Policy", "--kube-version", "1.35.4")
+    with pytest.raises(E2EError, match=r"admission\.mode Policy needs .* from 1\.36 on"):
+        rendered(*options, program=program)
+
+
+def test_the_webhook_sees_pods_that_ask_and_no_others() -> None:
+    """By the label, outside of the namespaces that a cluster and this webhook come up from."""
+    text = rendered(namespace="ids")
+    configuration = of_kind(text, "MutatingWebhookConfiguration", "agentid-pods")
+    (hook,) = configuration["webhooks"]
+    service = of_kind(text, "Service", "agentid-admission")
+    called = hook["clientConfig"]["service"]
+    assert (called["name"], called["namespace"]) == ("agentid-admission", "ids")
+    assert called["port"] == service["spec"]["ports"][0]["port"]
+    assert "caBundle" not in hook["clientConfig"], "Helm would take it away at each upgrade"
+    assert hook["objectSelector"] == {
+        "matchExpressions": [{"key": "agentid.dev/identity", "operator": "Exists"}]
+    }
+    (left_out,) = hook["namespaceSelector"]["matchExpressions"]
+    assert (left_out["operator"], left_out["values"]) == ("NotIn", ["kube-system", "ids"])
+    asked = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
+             "operations": ["CREATE"], "scope": "Namespaced"}  # fmt: skip
+    assert hook["rules"] == [asked]
+    settings = ("failurePolicy", "sideEffects", "reinvocationPolicy", "timeoutSeconds")
+    assert [hook[each] for each in settings] == ["Ignore", "None", "IfNeeded", 3]
 
 
 @pytest.mark.parametrize("namespace", ["identities", "2026", "1e3"])
@@ -199,7 +271,7 @@ def test_metrics_are_found_by_the_service_monitor() -> None:
     selected = monitor["spec"]["selector"]["matchLabels"].items()
     assert selected <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
-    for name in ("controller", "responder"):
+    for name in ("controller", "responder", "admission"):
         pod = of_kind(text, "Deployment", f"agentid-{name}")["spec"]["template"]
         assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
         ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}

@@ -65,7 +65,7 @@ MATRIX = [
                 "podLabels": {"team": "platform", "numeric": "1"},
                 "podAnnotations": {"note": "a: b # c", "flag": "true"},
             }
-            for component in ("controller", "responder")
+            for component in ("controller", "responder", "admission")
         },
         id="placement",
     ),
@@ -78,7 +78,7 @@ MATRIX = [
                 "topologySpreadConstraints": [],
                 "replicas": 1,
             }
-            for component in ("controller", "responder")
+            for component in ("controller", "responder", "admission")
         },
         id="as little as possible",
     ),
@@ -135,6 +135,15 @@ MATRIX = [
             "networkPolicy": {"inventory": {"from": [{"podSelector": {}}]}},
         },
         id="inventory",
+    ),
+    pytest.param({"admission": {"mode": "Policy"}}, id="admission by policy"),
+    pytest.param({"admission": {"mode": "None"}}, id="no admission"),
+    pytest.param(
+        {
+            "admission": {"mode": "Webhook", "timeoutSeconds": 10, "replicas": 3},
+            "networkPolicy": {"webhook": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+        },
+        id="admission by webhook",
     ),
     pytest.param(
         {"monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ EVERYWHERE = {
     ("secrets", "create update"),
     ("configmaps", "create update delete"),
     ("namespaces", "list watch"),
+    ("pods", "get list watch"),
+    ("serviceaccounts", "get"),
+    ("nodes", "get"),
 }
 """Beside what every authenticated user may: ask what it may do itself."""
 
@@ -50,7 +54,7 @@ def granted(user: User, namespace: str) -> set[tuple[str, str]]:
 
 
 def test_nothing_but_this_is_granted_in_any_namespace(controller: User) -> None:
-    """No read on Secrets, no patch on them, and nothing of pods, nodes or roles."""
+    """No read on Secrets, no patch on them, nothing of roles; of pods and nodes a look alone."""
     rights: dict[str, set[str]] = {}
     for resource, verbs in granted(controller, "default"):
         rights.setdefault(resource, set()).update(verbs.split())
@@ -71,8 +75,12 @@ def test_nothing_but_this_is_granted_in_any_namespace(controller: User) -> None:
         "create rolebindings", "create clusterrolebindings", "update clusterroles",
         "impersonate users", "impersonate groups", "impersonate serviceaccounts",
         "create serviceaccounts/token", "approve signers.certificates.k8s.io",
-        "sign signers.certificates.k8s.io", "create pods", "create pods/exec", "get pods",
-        "get nodes/proxy", "create events",
+        "sign signers.certificates.k8s.io", "create pods", "update pods", "create pods/exec",
+        "update pods/status", "create podcertificaterequests.certificates.k8s.io",
+        "update mutatingwebhookconfigurations", "patch mutatingwebhookconfigurations",
+        "list mutatingwebhookconfigurations", "create mutatingwebhookconfigurations",
+        "list nodes", "list serviceaccounts",
+        "get nodes --subresource=proxy", "create events",
         "get namespaces", "update namespaces", "patch namespaces",
         "get configmaps", "list configmaps", "watch configmaps", "patch configmaps",
         "deletecollection configmaps", "attest signers.certificates.k8s.io",
@@ -82,8 +90,7 @@ def test_nothing_but_this_is_granted_in_any_namespace(controller: User) -> None:
 )  # fmt: skip
 def test_it_may_not(controller: User, what: str) -> None:
     """Asked of the API server's own authorizer, outside the operator's namespace."""
-    verb, resource = what.split()
-    answer = controller("auth", "can-i", verb, resource, "-n", "default")
+    answer = controller("auth", "can-i", *what.split(), "-n", "default")
     assert answer.stdout.strip().startswith("no"), answer.stdout
 
 
@@ -135,6 +142,41 @@ def test_it_attests_for_its_own_signer_and_no_other(controller: User) -> None:
         body=trust_bundle("kubernetes.io/kube-apiserver-serving"),
         because="not permitted to attest",
     )
+
+
+@pytest.mark.parametrize("verb", ["attest", "sign"])
+def test_it_signs_for_its_own_signer_and_no_other(
+    installed: Cluster, controller: User, verb: str
+) -> None:
+    """Who may sign for a signer answers its requests; asked of the authorizer."""
+
+    def may(signer: str) -> bool:
+        attributes = {
+            "group": "certificates.k8s.io", "resource": "signers", "verb": verb, "name": signer,
+        }  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": controller.name, "resourceAttributes": attributes},
+        }
+        told = installed.kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(review))
+        allowed: bool = json.loads(told.stdout)["status"]["allowed"]
+        return allowed
+
+    assert may("agentid.dev/agent")
+    assert not may("agentid.dev/other")
+    assert not may("agentid.dev/*")
+    assert not may("kubernetes.io/kube-apiserver-client-pod")
+
+
+def test_of_webhook_configurations_it_changes_its_own(controller: User) -> None:
+    """ADR 13: what that is worth, and how to do without."""
+    resource = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+    controller.may("auth", "can-i", "patch", f"{resource}/agentid-pods")
+    controller.may("auth", "can-i", "get", f"{resource}/agentid-pods")
+    for what in ("update", "delete", "create"):
+        assert controller("auth", "can-i", what, f"{resource}/agentid-pods").returncode, what
+    assert controller("auth", "can-i", "patch", f"{resource}/other").returncode
 
 
 def test_an_agent_team_sees_classes_and_edits_its_identities(team: User, namespace: str) -> None:

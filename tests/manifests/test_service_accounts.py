@@ -38,7 +38,10 @@ READ: Final = ("get", "list", "watch")
 WRITE: Final = ("create", "update", "patch", "delete", "deletecollection")
 
 FORBIDDEN_EVERYWHERE: Final = {
-    "pods": (*READ, *WRITE),
+    "pods": WRITE,
+    "pods/status": WRITE,
+    "pods/binding": ("create",),
+    "bindings": ("create",),
     "pods/exec": ("create", "get"),
     "pods/attach": ("create", "get"),
     "pods/portforward": ("create", "get"),
@@ -56,7 +59,8 @@ FORBIDDEN_EVERYWHERE: Final = {
     "clusterrolebindings.rbac.authorization.k8s.io": WRITE,
     "users": ("impersonate",),
     "groups": ("impersonate",),
-    "nodes": (*READ, *WRITE),
+    "nodes": ("list", "watch", *WRITE),
+    "podcertificaterequests.certificates.k8s.io": WRITE,
     "nodes/proxy": ("get", "create"),
     "namespaces": ("get", *WRITE),
     "customresourcedefinitions.apiextensions.k8s.io": WRITE,
@@ -65,7 +69,9 @@ FORBIDDEN_EVERYWHERE: Final = {
     "mutatingadmissionpolicies.admissionregistration.k8s.io": WRITE,
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io": WRITE,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": WRITE,
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": WRITE,
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": (
+        "create", "update", "delete", "deletecollection",
+    ),
     "apiservices.apiregistration.k8s.io": WRITE,
     "certificatesigningrequests.certificates.k8s.io": WRITE,
     "certificatesigningrequests.certificates.k8s.io/approval": ("update", "patch"),
