@@ -167,7 +167,7 @@ def by_policy(*absent: str) -> Json:
 
 
 HEALTHY_RIGHTS = dict.fromkeys(RIGHTS, True) | dict.fromkeys(FORBIDDEN, False)
-NO_WEBHOOK_RIGHT = {"rights": HEALTHY_RIGHTS | {WEBHOOK_RIGHT: False}}
+NO_WEBHOOK_RIGHT: Json = {"rights": HEALTHY_RIGHTS | {WEBHOOK_RIGHT: False}}
 CLOSED = Doors(frozenset(), {DeliveryMode.POD_CERTIFICATE: "the API server is too old"})
 PEM_OF_ANOTHER = ThrowawayCA(seed="another").bundle.pem
 
@@ -327,7 +327,7 @@ OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
                          "problem", MOUNTING, f"and {kind} agentid-pod", id=f"without-{kind}")
             for kind in (f"{BINDING}", "MutatingAdmissionPolicyBinding", VAP)
         ),
-        pytest.param({"rights": HEALTHY.rights | {WEBHOOK_RIGHT: False}}, "problem",
+        pytest.param(NO_WEBHOOK_RIGHT, "problem",
                      "rights of agentid-system/agentid-controller",
                      "it may not patch mutatingwebhookconfigurations", id="no-right-for-ca-bundle"),
         pytest.param({"doors": CLOSED, "identities": (

@@ -123,7 +123,8 @@ def about_pods(*options: str, program: Path | None = None) -> set[tuple[str, str
         (each["kind"], each["metadata"]["name"])
         for each in objects(rendered(*options, program=program))
         if "Binding" not in each["kind"]
-        and each["metadata"]["name"] in {"agentid-admission", "agentid-pods", "agentid-pod-identities"}
+        and each["metadata"]["name"]
+        in {"agentid-admission", "agentid-pods", "agentid-pod-identities"}
     }
 
 

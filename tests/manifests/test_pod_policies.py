@@ -1,4 +1,4 @@
-"""The policies about pods, their labels and their requests: what they refuse, and what they let be."""
+"""The policies about pods, their labels and their requests: what they refuse and what not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from e2e.providers import Cluster
 
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,15 @@ def home(installed: Cluster, make_namespace: Callable[[], str]) -> str:
 # agentid-pod-volumes
 
 SECRET = {"name": "agentid", "secret": {"secretName": "reader-agentid"}}
-DRIVER = {"name": "agentid", "csi": {"driver": "csi.agentid.dev", "readOnly": True}}
+
+
+def driven(identity: str | None = "reader", **attributes: str) -> Json:
+    """A volume of the node plugin's driver."""
+    asked = {} if identity is None else {"agentid.dev/identity": identity}
+    plugin = {"driver": "csi.agentid.dev", "readOnly": True, "volumeAttributes": asked | attributes}
+    return {"name": "agentid", "csi": plugin}
+
+
 PROJECTED_SECRET = {
     "name": "agentid",
     "projected": {"sources": [{"secret": {"name": "reader-agentid"}}]},
@@ -54,7 +62,7 @@ PROJECTED_SECRET = {
         pytest.param(identity_volume(), id="a certificate of the kubelet's"),
         pytest.param(SECRET, id="a Secret"),
         pytest.param(PROJECTED_SECRET, id="a projected Secret"),
-        pytest.param(DRIVER, id="the node plugin"),
+        pytest.param(driven(), id="the node plugin"),
     ],
 )
 def test_a_pod_with_a_volume_that_brings_its_identity_is_let_through(
@@ -93,7 +101,7 @@ def test_a_pod_with_a_volume_that_brings_its_identity_is_let_through(
         pytest.param(
             [identity_volume("writer")],
             "asks for another identity than the label agentid.dev/identity names, which is "
-            '"reader"; set its userAnnotations to agentid.dev/identity: "reader" and nothing else',
+            '"reader"; leave the volume out, so that it is added, or let userAnnotations',
             id="another identity",
         ),
         pytest.param(
@@ -103,11 +111,18 @@ def test_a_pod_with_a_volume_that_brings_its_identity_is_let_through(
         pytest.param(
             [{"name": "agentid", "projected": {
                 "sources": [certificate_source(**{"example.com/role": "root"})]}}],
-            "and nothing else", id="more annotations",
+            'agentid.dev/identity: "reader" and nothing else', id="more annotations",
         ),
         pytest.param(
             [{"name": "agentid", "projected": {"sources": [certificate_source(None)]}}],
             "asks for another identity than the label", id="no annotation",
+        ),
+        pytest.param(
+            [driven("writer")], "asks for another identity", id="another identity of the driver"
+        ),
+        pytest.param([driven(None)], "asks for another identity", id="no attribute"),
+        pytest.param(
+            [driven(path="/etc")], "and nothing else", id="more attributes"
         ),
     ],
 )  # fmt: skip
@@ -119,14 +134,14 @@ def test_an_opted_in_pod_without_its_volume_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["containers", "initContainers"])
-@pytest.mark.parametrize("path", ["/var/run/agentid", "/var/run/agentid/"])
+@pytest.mark.parametrize("path", ["/var/run/agentid", "/var/run/agentid/", "/run/agentid"])
 def test_a_volume_of_the_authors_in_the_place_of_ours_is_refused(
     admin: User, home: str, kind: str, path: str
 ) -> None:
     """The agent would read somebody else's files there."""
     mounting = container("side", volumeMounts=[{"name": "mine", "mountPath": path}])
-    spec = {"containers": [container()], kind: [mounting]}
-    body = pod(home, volumes=[identity_volume(), {"name": "mine", "emptyDir": {}}], **spec)
+    body = pod(home, volumes=[identity_volume(), {"name": "mine", "emptyDir": {}}])
+    body["spec"][kind] = [mounting]
     admin.may_not(*DRY, body=body, because="container side: volumeMounts: /var/run/agentid is")
     body["metadata"]["labels"] = {}
     body["spec"]["volumes"] = [{"name": "mine", "emptyDir": {}}]
@@ -141,12 +156,21 @@ def test_the_annotation_names_containers_that_are_there(admin: User, home: str) 
     body["metadata"]["annotations"] = {"agentid.dev/containers": "agnet,setup"}
     because = '"agnet" is no container of this pod; it has agent, setup'
     admin.may_not(*DRY, body=body, because=because)
+    body["metadata"]["annotations"] = {"agentid.dev/containers": " , "}
+    admin.may_not(*DRY, body=body, because='" , " is no container of this pod')
 
 
-def test_a_certificate_without_the_label_is_refused(admin: User, home: str) -> None:
+@pytest.mark.parametrize(
+    "volume",
+    [
+        pytest.param(identity_volume(name="mine"), id="of the signer"),
+        pytest.param(driven(), id="of the driver"),
+    ],
+)
+def test_a_certificate_without_the_label_is_refused(admin: User, home: str, volume: Json) -> None:
     """It would be revoked by nobody."""
-    body = pod(home, None, volumes=[identity_volume(name="mine")])
-    because = "certificates of signer agentid.dev/agent are for pods with the label"
+    body = pod(home, None, volumes=[volume])
+    because = "are for pods with the label agentid.dev/identity, by which they are revoked"
     admin.may_not(*DRY, body=body, because=because)
 
 

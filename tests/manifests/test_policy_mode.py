@@ -74,8 +74,12 @@ def condition(status: str = "True", message: str = "it holds a certificate") -> 
 
 
 def give(
-    author: User, namespace: str, name: str = "reader", status: Json | None = None, **spec: Any
-) -> None:  # fmt: skip
+    author: User,
+    namespace: str,
+    name: str = "reader",
+    status: Json | None = None,
+    **spec: Any,  # noqa: ANN401 - JSON
+) -> None:
     """Create an identity and its status, which the API server knows a moment later."""
     body = identity(name, "assistant", **({"delivery": {"mode": "PodCertificate"}} | spec))
     body |= {"apiVersion": "agentid.dev/v1alpha1", "kind": "AgentIdentity"}
@@ -115,7 +119,9 @@ def volume(spec: Json) -> Json:
 
 def mounts(container: Json) -> list[Json]:
     """Its mounts but that of the ServiceAccount's token."""
-    return [each for each in container["volumeMounts"] if "/serviceaccount" not in each["mountPath"]]
+    return [
+        each for each in container["volumeMounts"] if "/serviceaccount" not in each["mountPath"]
+    ]
 
 
 def test_the_volume_asks_for_what_the_identity_was_granted(author: User, home: str) -> None:
@@ -165,7 +171,10 @@ def test_the_node_plugin_brings_it_with_a_socket(author: User, home: str) -> Non
     """Delivery CSI."""
     give(author, home, delivery={"mode": "CSI"})
     spec = created(author, pod(home))
-    assert volume(spec)["csi"] == {"driver": "csi.agentid.dev", "readOnly": True}
+    assert volume(spec)["csi"] == {
+        "driver": "csi.agentid.dev", "readOnly": True,
+        "volumeAttributes": {"agentid.dev/identity": "reader"},
+    }  # fmt: skip
     assert spec["containers"][0]["env"][-1] == {
         "name": "SPIFFE_ENDPOINT_SOCKET", "value": "unix:///var/run/agentid/workload.sock",
     }  # fmt: skip
@@ -214,7 +223,7 @@ def test_what_the_author_wrote_stays(author: User, home: str) -> None:
     assert mounts(setup) == [MOUNT]
     assert setup["env"] == sidecar["env"]
     assert setup["env"][1] == spiffe_id
-    assert [each["name"] for each in spec["volumes"]][0] == "data"
+    assert spec["volumes"][0]["name"] == "data"
 
 
 def test_a_pod_that_has_it_all_is_left_as_it_is(author: User, home: str) -> None:
@@ -274,12 +283,12 @@ def test_a_pod_with_twenty_containers_and_much_in_them(author: User, home: str) 
 
 def test_the_identity_is_that_of_the_label_among_many(author: User, home: str) -> None:
     """And of the pod's own namespace."""
+    granted = {"keyType": "ECDSAP384", "maxExpirationSeconds": 3600, "trustBundle": "other"}
     for number in range(20):
-        give(author, home, f"other-{number}", {"podCertificate": {
-            "keyType": "ECDSAP384", "maxExpirationSeconds": 3600, "trustBundle": "other"}})  # fmt: skip
+        give(author, home, f"other-{number}", {"podCertificate": granted})
     give(author, home)
-    source = volume(created(author, pod(home)))["projected"]["sources"][0]["podCertificate"]
-    assert source["keyType"] == "ED25519"
+    source = volume(created(author, pod(home)))["projected"]["sources"][0]
+    assert source["podCertificate"]["keyType"] == "ED25519"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,10 @@ FORBIDDEN_EVERYWHERE: Final = {
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io": WRITE,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": WRITE,
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": (
-        "create", "update", "delete", "deletecollection",
+        "create",
+        "update",
+        "delete",
+        "deletecollection",
     ),
     "apiservices.apiregistration.k8s.io": WRITE,
     "certificatesigningrequests.certificates.k8s.io": WRITE,
