@@ -34,7 +34,7 @@ HOOKS = "mutatingwebhookconfiguration"
 class Reviews(http.server.BaseHTTPRequestHandler):
     """Lets every pod through, and leaves a mark on it."""
 
-    def do_POST(self) -> None:  # noqa: N802 - as the library calls it
+    def do_POST(self) -> None:
         """Answer a review."""
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         mark = [{"op": "add", "path": "/metadata/labels/seen", "value": "yes"}]
@@ -148,7 +148,9 @@ def test_an_upgrade_that_takes_the_bundle_away_is_mended(configured: Cluster) ->
     show = ("get", HOOKS, "agentid-pods", "-o", "json", "--show-managed-fields")
     told = json.loads(configured.kubectl(*show).stdout)
     (ours,) = [
-        each["fieldsV1"] for each in told["metadata"]["managedFields"] if each["manager"] == "agentid"
+        each["fieldsV1"]
+        for each in told["metadata"]["managedFields"]
+        if each["manager"] == "agentid"
     ]
     hook = 'k:{"name":"pods.agentid.dev"}'
     assert ours == {"f:webhooks": {hook: {"f:clientConfig": {"f:caBundle": {}}}}}

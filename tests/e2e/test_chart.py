@@ -78,9 +78,9 @@ def test_everything_is_ready(release: Release) -> None:
     """Two of each, none was restarted, and the first issuer is there."""
     pods = release.get("pods", NAMESPACE)
     parts = [each["metadata"]["labels"]["app.kubernetes.io/component"] for each in pods]
-    assert sorted(parts) == ["controller", "controller", "responder", "responder"]
+    assert sorted(parts) == sorted(2 * ["admission", "controller", "responder"])
     states = [each["status"]["containerStatuses"][0] for each in pods]
-    assert [(each["ready"], each["restartCount"]) for each in states] == [(True, 0)] * 4
+    assert [(each["ready"], each["restartCount"]) for each in states] == [(True, 0)] * 6
     until("the issuer", lambda: "True" in str(release.get("agentissuers")[0].get("status")))
     assert [each["metadata"]["name"] for each in release.get("agentissuers")] == ["default"]
 
@@ -166,7 +166,7 @@ def load_on(release: Release) -> Iterator[list[str]]:
 
 
 def replicas_of(release: Release) -> set[str]:
-    """Names of the pods of controller and responder that are not on their way out."""
+    """Names of the pods of the installation that are not on their way out."""
     return {
         each["metadata"]["name"]
         for each in release.get("pods", NAMESPACE)

@@ -252,6 +252,33 @@ def test_what_argo_cd_knows_its_objects_by_is_not_handed_on(
     assert metadata["ownerReferences"][0]["name"] == "reader"
 
 
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client", "server"])
+def test_the_ca_bundle_of_the_webhook_is_no_drift(api: Api, options: tuple[str, ...]) -> None:
+    """The operator sets it; no tool wants it away, and applying again leaves it where it is."""
+    text = (ROOT / "manifests" / "admission.yaml").read_text()
+    kind = "MutatingWebhookConfiguration"
+    (config,) = [each for each in yaml.safe_load_all(text) if each["kind"] == kind]
+
+    def bundle() -> str:
+        return str(live(api.cluster, config)["webhooks"][0]["clientConfig"].get("caBundle", ""))
+
+    apply(api.cluster, config, ARGO, *options)
+    try:
+        until("the bundle", bundle)
+        held, before = live(api.cluster, config), bundle()
+        pair: Json = {"config": config, "live": held}
+        if options:
+            dry = apply(api.cluster, config, ARGO, *options, "--dry-run=server")
+            pair["predicted"] = dry
+            assert wanted(dry) == wanted(held), "what Flux compares"
+        (found,) = drifts([pair])
+        assert not found["modified"], (found["live"], found["wanted"])
+        apply(api.cluster, config, ARGO, *options)
+        assert bundle() == before
+    finally:
+        api.cluster.kubectl("delete", kind, config["metadata"]["name"])
+
+
 @pytest.mark.parametrize("part", ["crds", "manifests/rbac", "manifests/policies"])
 def test_what_is_installed_is_in_sync(api: Api, part: str) -> None:
     """Definitions, roles and policies: none holds what the API server writes in another way."""

@@ -127,7 +127,7 @@ the webhook of agentid mounts it, and did not see this pod: it was away, or does
 there is no AgentIdentity of this name in this namespace: kubectl get agentidentities lists them;
  create it, or correct the label
 {{- else -}}
-nothing mounts it in this cluster: write it as docs/guides/pods.md shows
+nothing mounts it in this cluster (admission.mode None): write it as docs/operations/install.md shows
 {{- end -}}
 {{- end }}
 
