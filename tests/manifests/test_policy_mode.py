@@ -13,7 +13,7 @@ from e2e.chart import MANIFESTS, rendered
 from tests.manifests.conftest import User
 from tests.support.api import until
 from tests.support.manifests import identity
-from tests.support.pods import container, identity_volume, pod
+from tests.support.pods import certificate_source, container, identity_volume, pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,14 @@ DRY = ("create", "--dry-run=server", "-o", "json", "-f", "-")
 OURS: Final = ("agentid-pods", "agentid-pod-identities", "agentid-pod-volumes")
 SPIFFE_ID: Final = "spiffe://agents.test/ns/{}/agent/reader"
 PROJECTED: Final = {"keyType": "ED25519", "maxExpirationSeconds": 7200}
+CERTIFICATE: Final = {
+    "serial": "01",
+    "fingerprint": "02",
+    "notBefore": "2026-01-01T00:00:00Z",
+    "notAfter": "2026-01-02T00:00:00Z",
+    "renewalTime": "2026-01-01T12:00:00Z",
+    "issuer": "test",
+}
 MOUNT: Final = {"name": "agentid", "mountPath": "/var/run/agentid", "readOnly": True}
 
 
@@ -73,6 +81,15 @@ def condition(status: str = "True", message: str = "it holds a certificate") -> 
     }  # fmt: skip
 
 
+def granted(namespace: str) -> Json:
+    """The status of an identity that is granted delivery by PodCertificate."""
+    return {
+        "spiffeID": SPIFFE_ID.format(namespace),
+        "podCertificate": {**PROJECTED, "trustBundle": "agentid.dev:agent:test"},
+        "conditions": [condition()],
+    }
+
+
 def give(
     author: User,
     namespace: str,
@@ -85,12 +102,7 @@ def give(
     body |= {"apiVersion": "agentid.dev/v1alpha1", "kind": "AgentIdentity"}
     body["metadata"]["namespace"] = namespace
     author.may("create", "-f", "-", body=body)
-    told = {
-        "spiffeID": SPIFFE_ID.format(namespace),
-        "podCertificate": {**PROJECTED, "trustBundle": "agentid.dev:agent:test"},
-        "conditions": [condition()],
-    }
-    merge = json.dumps({"status": told if status is None else status})
+    merge = json.dumps({"status": granted(namespace) if status is None else status})
     patch = ("--subresource=status", "--type=merge", "-p", merge)
     author.may("patch", "agentidentity", name, "-n", namespace, *patch)
 
@@ -186,11 +198,7 @@ def test_a_secret_is_mounted_likewise(
 ) -> None:
     """Delivery Secret, which pods share."""
     delivery = {"mode": "Secret", **({"secretName": given} if given else {})}
-    certificate = {
-        "serial": "01", "fingerprint": "02", "notBefore": "2026-01-01T00:00:00Z",
-        "notAfter": "2026-01-02T00:00:00Z", "renewalTime": "2026-01-01T12:00:00Z", "issuer": "test",
-    }  # fmt: skip
-    give(author, home, status={"certificate": certificate}, delivery=delivery)
+    give(author, home, status={"certificate": CERTIFICATE}, delivery=delivery)
     spec = created(author, pod(home))
     assert volume(spec)["secret"]["secretName"] == name
     assert spec["containers"][0]["env"] == [{"name": "AGENTID_DIR", "value": "/var/run/agentid"}]
@@ -239,7 +247,8 @@ def test_the_authors_own_volume_of_an_identity_stays(author: User, home: str) ->
     """With other paths and a shorter life."""
     give(author, home)
     own = identity_volume()
-    own["projected"]["sources"][0]["podCertificate"]["maxExpirationSeconds"] = 3600
+    asked = own["projected"]["sources"][0]["podCertificate"]
+    asked |= {"maxExpirationSeconds": 3600, "keyType": "ED25519"}
     spec = created(author, pod(home, volumes=[own]))
     assert volume(spec)["projected"]["sources"] == own["projected"]["sources"]
     assert mounts(spec["containers"][0]) == [MOUNT]
@@ -283,9 +292,9 @@ def test_a_pod_with_twenty_containers_and_much_in_them(author: User, home: str) 
 
 def test_the_identity_is_that_of_the_label_among_many(author: User, home: str) -> None:
     """And of the pod's own namespace."""
-    granted = {"keyType": "ECDSAP384", "maxExpirationSeconds": 3600, "trustBundle": "other"}
+    other = {"keyType": "ECDSAP384", "maxExpirationSeconds": 3600, "trustBundle": "other"}
     for number in range(20):
-        give(author, home, f"other-{number}", {"podCertificate": granted})
+        give(author, home, f"other-{number}", {"podCertificate": other})
     give(author, home)
     source = volume(created(author, pod(home)))["projected"]["sources"][0]
     assert source["podCertificate"]["keyType"] == "ED25519"
@@ -362,13 +371,38 @@ def test_an_identity_that_is_being_deleted(author: User, home: str) -> None:
     )
 
 
-def test_a_volume_of_another_delivery_is_refused(author: User, home: str) -> None:
+@pytest.mark.parametrize(
+    ("delivery", "volumes", "because"),
+    [
+        pytest.param(
+            "PodCertificate", {"secret": {"secretName": "reader-agentid"}},
+            "it is not the delivery of AgentIdentity {}/reader, which is PodCertificate;",
+            id="another delivery",
+        ),
+        pytest.param(
+            "Secret", {"secret": {"secretName": "writer-agentid"}},
+            "which is Secret through Secret reader-agentid;", id="another Secret",
+        ),
+        pytest.param(
+            "Secret", {"projected": {"sources": [{"secret": {"name": "writer-agentid"}}]}},
+            "which is Secret through Secret reader-agentid;", id="another Secret, projected",
+        ),
+        pytest.param(
+            "PodCertificate", {"projected": {"sources": [certificate_source(key="ECDSAP256")]}},
+            "keyType ECDSAP256 is not that of AgentIdentity {}/reader, which is ED25519;",
+            id="another key",
+        ),
+    ],
+)  # fmt: skip
+def test_a_volume_that_brings_something_else_is_refused(
+    author: User, home: str, delivery: str, volumes: Json, because: str
+) -> None:
     """It would wait for ever, or bring what was not granted."""
-    give(author, home)
+    give(author, home, status={**granted(home), "certificate": CERTIFICATE},
+         delivery={"mode": delivery})  # fmt: skip
     created(author, pod(home))
-    secret = {"name": "agentid", "secret": {"secretName": "reader-agentid"}}
-    because = f"of another kind than the delivery of AgentIdentity {home}/reader"
-    author.may_not(*DRY, body=pod(home, volumes=[secret]), because=because)
+    body = pod(home, volumes=[{"name": "agentid", **volumes}])
+    author.may_not(*DRY, body=body, because=because.format(home))
 
 
 def test_pods_without_the_label_are_left_alone(author: User, home: str) -> None:

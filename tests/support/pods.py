@@ -32,14 +32,17 @@ def pod(
 
 
 def certificate_source(
-    identity: str | None = "reader", signer: str = "agentid.dev/agent", **annotations: str
+    identity: str | None = "reader",
+    signer: str = "agentid.dev/agent",
+    key: str = "ECDSAP256",
+    **annotations: str,
 ) -> Json:
     """A source of a projected volume that asks a signer for a certificate."""
     asked = {} if identity is None else {"agentid.dev/identity": identity}
     return {
         "podCertificate": {
             "signerName": signer,
-            "keyType": "ECDSAP256",
+            "keyType": key,
             "credentialBundlePath": "credentials.pem",
             "userAnnotations": asked | annotations,
         }
