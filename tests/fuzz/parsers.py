@@ -40,7 +40,7 @@ from agentid.responder.crl import CrlKey, read_served_crl
 from agentid.responder.inventory.agents import agent_of
 from agentid.responder.inventory.authorities import issuer_of
 from agentid.responder.inventory.questions import Question, read_query
-from agentid.responder.tls import read_tls_identity
+from agentid.serving.certificates import read_tls_identity
 from agentid.verify import BundleSet, Verifier
 from agentid.verify.bundles import read_bundle
 from agentid.verify.revocation import read_crls

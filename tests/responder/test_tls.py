@@ -18,7 +18,8 @@ from agentid.pki import KeyAlgorithm
 from agentid.responder.listeners import serve_ports, watch_files
 from agentid.responder.responder import Responder
 from agentid.responder.settings import Settings, TlsFiles
-from agentid.responder.tls import FILES, TlsShelf, read_tls_identity
+from agentid.responder.tls import FILES, TlsShelf
+from agentid.serving.certificates import read_tls_identity
 from agentid.testing.ca import ThrowawayCA
 from agentid.testing.publications import MemoryLedger, Published, secret
 from tests.support.responding import serving

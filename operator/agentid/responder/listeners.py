@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import structlog
 
 from agentid.errors import InputError
-from agentid.responder.limits import BoundedServer
+from agentid.responder.settings import MAX_PATH
 from agentid.responder.tls import FILES
+from agentid.serving.bounded import BoundedServer
+from agentid.serving.listening import listen
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from aiohttp import web
@@ -29,11 +29,6 @@ __all__ = ["Ports", "serve_ports", "watch_files"]
 _log = structlog.stdlib.get_logger(__name__)
 
 Handler: TypeAlias = "Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]"
-
-_HANDSHAKE: Final = 10.0
-"""Seconds for a TLS handshake."""
-
-_BACKLOG: Final = 1024
 
 _LOOK_AT_FILES: Final = 5.0
 """Seconds between two looks at certificate files; the kubelet takes up to a minute to exchange
@@ -88,7 +83,12 @@ async def serve_ports(
     if inventory is not None:
         handlers["inventory"] = inventory.handler
     servers = {
-        name: BoundedServer(handler, settings.limits, lambda limit: refused.labels(limit).inc())
+        name: BoundedServer(
+            handler,
+            settings.limits,
+            lambda limit: refused.labels(limit).inc(),
+            max_path=MAX_PATH,
+        )
         for name, handler in handlers.items()
     }
     responder.connections = lambda: {
@@ -96,7 +96,7 @@ async def serve_ports(
     }
     opened = ExitStack()
     with opened:
-        http = await _listen(opened, servers["http"], settings.host, settings.http_port)
+        http = await listen(opened, servers["http"], settings.host, settings.http_port)
         _log.info("http_serving", port=http)
 
         def secure(name: str, port: int) -> asyncio.Future[int]:
@@ -132,40 +132,8 @@ async def _listen_secure(
 ) -> int:
     tls, settings = responder.publications.tls, responder.settings
     await tls.ready.wait()
-    number = await _listen(opened, server, settings.host, port, tls.context)
+    number = await listen(opened, server, settings.host, port, tls.context)
     _log.info(event, port=number)
-    return number
-
-
-async def _listen(
-    opened: ExitStack,
-    server: BoundedServer,
-    host: str,
-    port: int,
-    context: ssl.SSLContext | None = None,
-) -> int:
-    """Take a port and serve on it until the stack is closed."""
-    six = ":" in host
-    try:
-        taken = socket.create_server(
-            (host, port),
-            family=socket.AF_INET6 if six else socket.AF_INET,
-            backlog=_BACKLOG,
-            dualstack_ipv6=six and socket.has_dualstack_ipv6(),
-        )
-    except OSError as error:
-        msg = f"port {port} of {host} cannot be taken ({error.strerror}); choose another one"
-        raise InputError(msg) from error
-    opened.enter_context(taken)
-    listening = await asyncio.get_running_loop().create_server(
-        server,
-        sock=taken,
-        ssl=context,
-        ssl_handshake_timeout=None if context is None else _HANDSHAKE,
-        backlog=_BACKLOG,
-    )
-    number: int = taken.getsockname()[1]
-    opened.callback(listening.close)
     return number
 
 

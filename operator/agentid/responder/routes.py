@@ -24,9 +24,9 @@ from agentid.pki.ocsp import MAX_REQUEST_BYTES
 from agentid.pki.ocsp_http import OCSP_REQUEST_TYPE, OCSP_RESPONSE_TYPE
 from agentid.responder.crl import CrlKey
 from agentid.responder.documents import SERVER, refusal, respond
-from agentid.responder.limits import client_of
 from agentid.responder.settings import MAX_PATH
 from agentid.responder.stream import Ending, FeedFormat, FeedStream
+from agentid.serving.bounded import client_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -25,8 +25,8 @@ from agentid.responder.inventory.answers import ROUTES, Asked, as_html, as_json
 from agentid.responder.inventory.assets import ASSETS
 from agentid.responder.inventory.authority_pages import login_page, message_page
 from agentid.responder.inventory.questions import read_query
-from agentid.responder.limits import client_of
 from agentid.responder.settings import MAX_PATH
+from agentid.serving.bounded import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
