@@ -20,6 +20,7 @@ from agentid.policy.grant import Grant
 from agentid.policy.judge import judge
 from agentid.policy.observed import Blocked, Held, Observed
 from agentid.policy.rotation import NO_DEMANDS
+from agentid.services.backing import backing_of
 from agentid.services.pods import Pod
 from agentid.telemetry.tracing import step
 
@@ -110,7 +111,7 @@ class Gatherer:
         if metadata.deletion_timestamp is not None or identity.spec.suspend or hold is not None:
             return Observed(metadata, identity, status, held, agent_class, hold=hold)
         with step("judge"):
-            verdict_of = self._judge(identity, agent_class, now)
+            verdict_of = self._judge(identity, now)
         demands = self._demands(agent_class)
         return Observed(metadata, identity, status, held, agent_class, verdict_of, demands=demands)
 
@@ -133,36 +134,19 @@ class Gatherer:
         state = None if name is None else self._world.issuer_states.get(name)
         return NO_DEMANDS if state is None else state.demands
 
-    def _judge(
-        self, identity: AgentIdentity, agent_class: AgentClass | None, now: datetime
-    ) -> Granted | Refused | Blocked:
-        name = identity.spec.class_name
-        parsed = self._world.classes.get(name)
-        if parsed is None:
-            message = (
-                f"spec.className: there is no AgentClass {name}; create it or name another one "
-                "(kubectl get agentclasses). The identity proceeds by itself"
-            )
-            return Blocked(Reason.CLASS_NOT_FOUND, message)
-        if agent_class is None:
-            message = f"AgentClass {name} cannot be used: {summarize(parsed.faults)}"
-            return Blocked(Reason.CLASS_NOT_FOUND, message)
-        issuer_name = agent_class.spec.issuer_name
-        issuer = self._world.issuers.get(issuer_name)
-        if issuer is None:
-            message = (
-                f"AgentClass {name} names AgentIssuer {issuer_name}, which does not exist; create "
-                "it or correct spec.issuerName of the class. The identity proceeds by itself"
-            )
-            return Blocked(Reason.ISSUER_NOT_FOUND, message)
+    def _judge(self, identity: AgentIdentity, now: datetime) -> Granted | Refused | Blocked:
+        backing = backing_of(self._world, identity)
+        if isinstance(backing, Blocked):
+            return backing
+        issuer_name = backing.agent_class.spec.issuer_name
         state = self._world.issuer_states.get(issuer_name)
-        if issuer.model is None or state is None or state.issuer is None:
+        if backing.issuer.model is None or state is None or state.issuer is None:
             why = state.problem if state is not None else "it has not been set up yet"
             message = f"AgentIssuer {issuer_name} cannot sign: {why}"
             return Blocked(Reason.ISSUER_NOT_READY, message)
         return judge(
             identity,
-            agent_class,
+            backing.agent_class,
             state.issuer.trust_domain,
             available_deliveries=self._deliveries | self._world.doors,
             now=now,
