@@ -12,6 +12,7 @@ import typer
 from typer.completion import get_completion_inspect_parameters
 
 from agentid.cli import (
+    admission,
     bundle,
     completion,
     crds,
@@ -72,6 +73,7 @@ app.command("verify", rich_help_panel=_FILES)(verify.verify)
 app.command("crds", rich_help_panel=_FILES)(crds.crds)
 app.command("completion", rich_help_panel=_FILES)(completion.completion)
 app.command("operator", rich_help_panel=_PROCESSES)(operator.operator)
+app.command("admission", rich_help_panel=_PROCESSES)(admission.admission)
 app.command("responder", rich_help_panel=_PROCESSES)(responder.responder)
 
 
