@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -62,10 +63,15 @@ class ReviewHandler:
         self._clock = clock
         self._unready = unready
         self._waiting = 0
+        self._in_work = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.closing = False
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
+        self._in_work += 1
+        self._idle.clear()
         try:
             answer = await self._answer(request)
         except (ConnectionError, asyncio.CancelledError):
@@ -73,9 +79,23 @@ class ReviewHandler:
         except Exception:  # noqa: BLE001 - one request's defect is not the next one's
             _log.exception("review_failed", path=request.raw_path[:200])
             answer = self._refuse(500, "defect", "The webhook has a defect; its log says more.")
+        finally:
+            self._in_work -= 1
+            if not self._in_work:
+                self._idle.set()
         if self.closing:
             answer.force_close()
         return answer
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until no review is in work, so long at most.
+
+        The server's own end takes nothing in any more, not even the rest of a body.
+        """
+        self.closing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         size = request.content_length or 0

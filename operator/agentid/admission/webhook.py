@@ -100,6 +100,7 @@ class Webhook:
                 port.cancel()
                 await asyncio.gather(port, return_exceptions=True)
                 opened.close()
+                await self.handler.finish(self.settings.drain)
                 self._server.pre_shutdown()
                 await self._server.shutdown(self.settings.drain)
                 watching.cancel()
