@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from e2e.providers import Cluster
 
 __all__ = [
+    "ADMISSION_ACCOUNT",
     "NAMESPACE",
     "RESPONDER_ACCOUNT",
     "SERVICE_ACCOUNT",
     "Operator",
+    "admission",
     "install",
     "operator",
     "operator_environment",
@@ -39,6 +41,7 @@ __all__ = [
 NAMESPACE: Final = "agentid-system"
 SERVICE_ACCOUNT: Final = "agentid-controller"
 RESPONDER_ACCOUNT: Final = "agentid-responder"
+ADMISSION_ACCOUNT: Final = "agentid-admission"
 
 _ROOT: Final = Path(__file__).parent.parent
 _TOKEN_LIFE: Final = "24h"  # noqa: S105 - a duration
@@ -245,10 +248,34 @@ def responder(cluster: Cluster, name: str = "responder", *options: str) -> Itera
         name: Of its log file.
         options: Of `agentid responder`, on top of addresses and ports.
     """
-    variables = operator_environment(cluster, RESPONDER_ACCOUNT)
-    command = [sys.executable, "-m", "agentid", "responder", "--host", "127.0.0.1"]
-    command += ["--http-port", "0", "--https-port", "0"]
-    command += ["--probe-host", "127.0.0.1", "--probe-port", "0", *options]
+    ports = ("--http-port", "0", "--https-port", "0")
+    with _server(cluster, RESPONDER_ACCOUNT, name, "responder", *ports, *options) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def admission(cluster: Cluster, name: str = "admission", *options: str) -> Iterator[Operator]:
+    """Run a webhook while the context is open, as its own ServiceAccount.
+
+    Its log tells the ports that it took.
+
+    Args:
+        cluster: Where agentid is installed.
+        name: Of its log file.
+        options: Of `agentid admission`, on top of addresses and ports.
+    """
+    port = ("--port", "0")
+    with _server(cluster, ADMISSION_ACCOUNT, name, "admission", *port, *options) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def _server(
+    cluster: Cluster, account: str, name: str, subcommand: str, *options: str
+) -> Iterator[Operator]:
+    command = [sys.executable, "-m", "agentid", subcommand, "--host", "127.0.0.1", *options]
+    command += ["--probe-host", "127.0.0.1", "--probe-port", "0"]
+    variables = operator_environment(cluster, account)
     log = cluster.directory / "operator" / f"{name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
