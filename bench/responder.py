@@ -14,11 +14,10 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 from cryptography import x509
@@ -38,39 +37,16 @@ from agentid.responder.settings import Limits, Settings
 from agentid.testing.ca import ThrowawayCA
 from agentid.testing.ledger import make_issued
 from agentid.testing.publications import MemoryLedger, Published, secret
-from bench.processes import usage
+from bench.exchange import Figure, exchange, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _CERTIFICATES: Final = 10_000
 _REVOKED: Final = 1_000
 _SEED: Final = "bench"
 _SHARD_ENTRIES: Final = 12_500
 """A shard of eight of 100,000 revocations: 600 KB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What one kind of request came to.
-
-    Attributes:
-        name: Of the kind.
-        requests: How many were answered.
-        seconds: How long it took by the clock on the wall.
-        cpu: Seconds of CPU that the responder spent on them.
-        per_core: Answers for a second of its CPU.
-        p50_ms: Half of the answers came within.
-        p99_ms: 99 of 100 came within.
-    """
-
-    name: str
-    requests: int
-    seconds: float
-    cpu: float
-    per_core: float
-    p50_ms: float
-    p99_ms: float
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -131,81 +107,6 @@ async def _serve() -> None:
 # Its clients
 
 
-class _Connection(asyncio.Protocol):
-    """Sends one request after the other on a connection that is kept."""
-
-    def __init__(self, requests: Callable[[], bytes | None], latencies: list[float]) -> None:
-        self._requests = requests
-        self._latencies = latencies
-        self._buffer = bytearray()
-        self._sent = 0.0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._next()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = bytes(self._buffer[:end])
-        if not head.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(AssertionError(head.decode()))
-            self._transport.close()
-            return
-        at = head.index(b"Content-Length: ") + 16
-        length = int(head[at:].split(b"\r\n", 1)[0])
-        if len(self._buffer) < end + 4 + length:
-            return
-        self._latencies.append(time.perf_counter() - self._sent)
-        self._buffer.clear()
-        self._next()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(exc or ConnectionResetError())
-
-    def _next(self) -> None:
-        request = self._requests()
-        if request is None:
-            if not self.done.done():
-                self.done.set_result(None)
-            self._transport.close()
-            return
-        self._sent = time.perf_counter()
-        self._transport.write(request)
-
-
-async def _measure(
-    name: str, port: int, pid: int, requests: Sequence[bytes], connections: int
-) -> Figure:
-    waiting = iter(requests)
-    latencies: list[float] = []
-    before, began = usage(pid).cpu, time.perf_counter()
-    loop = asyncio.get_running_loop()
-    opened = [
-        await loop.create_connection(
-            lambda: _Connection(lambda: next(waiting, None), latencies), "127.0.0.1", port
-        )
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*(protocol.done for _, protocol in opened))
-    seconds, cpu = time.perf_counter() - began, usage(pid).cpu - before
-    latencies.sort()
-    count = len(latencies)
-    return Figure(
-        name,
-        count,
-        round(seconds, 2),
-        round(cpu, 2),
-        round(count / cpu) if cpu else 0,
-        round(latencies[count // 2] * 1000, 2),
-        round(latencies[count * 99 // 100] * 1000, 2),
-    )
-
-
 def _ocsp(authority: x509.Certificate, serial: int, nonce: bytes | None = None) -> bytes:
     digest = hashes.SHA256()
     name = hashes.Hash(digest)
@@ -251,8 +152,8 @@ async def _clients(
         ("CRL, empty shard", crl),
         (f"CRL, {_SHARD_ENTRIES} entries", large),
     ):
-        await _measure("warm-up", port, pid, requests[: min(400, count)], connections)
-        found.append(await _measure(name, port, pid, requests, connections))
+        await exchange("warm-up", port, pid, requests[: min(400, count)], connections)
+        found.append(await exchange(name, port, pid, requests, connections))
     return found
 
 
@@ -278,11 +179,7 @@ def main() -> None:
             figures = uvloop.run(_clients(int(told["port"]), responder.pid, told, options))
         finally:
             responder.terminate()
-    names = ("answers", "wall s", "cpu s", "per core", "p50 ms", "p99 ms")
-    print(" " * 32, *(f"{name:>9}" for name in names))
-    for one in figures:
-        values = (one.requests, one.seconds, one.cpu, one.per_core, one.p50_ms, one.p99_ms)
-        print(f"{one.name:32}", *(f"{value:>9}" for value in values))
+    print(table(figures))
     if options.output is not None:
         text = json.dumps([asdict(one) for one in figures], indent=2)
         options.output.write_text(text + "\n", encoding="utf-8")

@@ -11,7 +11,11 @@ __all__ = ["ROOT", "Family", "documented", "unknown_in"]
 
 ROOT: Final = Path(__file__).parent.parent
 
-_PAGES: Final = ("docs/reference/metrics.md", "docs/reference/responder.md")
+_PAGES: Final = (
+    "docs/reference/admission.md",
+    "docs/reference/metrics.md",
+    "docs/reference/responder.md",
+)
 _ROW: Final = re.compile(r"^\| `(agentid_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 _NAME: Final = re.compile(r"\bagentid_\w+")
 _SELECTOR: Final = re.compile(r"(agentid_\w+)\{([^}]*)\}")
@@ -36,7 +40,7 @@ class Family:
 
 
 def documented() -> dict[str, Family]:
-    """All metrics, of operator and responder, by the name that stands in the pages."""
+    """All metrics, of operator, responder and webhook, by the name that stands in the pages."""
     return {
         name: Family(kind, frozenset(re.findall(r"`(\w+)`", labels)))
         for page in _PAGES

@@ -26,6 +26,7 @@ from tests.support.webhook import Pair, serving_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from subprocess import CompletedProcess
 
@@ -545,7 +546,7 @@ def test_a_webhook_that_is_away_in_any_way(site: Site, tmp_path: Path) -> None:
     """The API server lets the pod pass as it is, and the policy behind it refuses it."""
     stranger = serving_pair()
     with never_answering(site.pair, tmp_path) as silent:
-        ways = {
+        ways: dict[str, Callable[[], AbstractContextManager[None]]] = {
             "down": lambda: site.configured(1, site.pair),
             "wrong-bundle": lambda: site.configured(site.port, stranger),
             "slow": lambda: site.configured(silent, site.pair, timeoutSeconds=1),

@@ -10,6 +10,9 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from agentid.admission.mounting import mount_into
+from agentid.admission.pod import Pod
+from agentid.admission.review import read_review
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
@@ -163,6 +166,13 @@ def _tls_identity(data: bytes) -> object:
     return read_tls_identity("builtin", data, key, svid=True)
 
 
+def _review(data: bytes) -> object:
+    """A review and the pod in it, with what would be mounted."""
+    review = read_review(data)
+    pod = Pod.of(review.pod)
+    return mount_into(pod, samples.mount(), "finance/reader")
+
+
 PARSERS = (
     # Certificates and keys
     Parser("certificate", read_certificate, samples.certificates, changed_der),
@@ -235,6 +245,8 @@ PARSERS = (
         _text(lambda text: Question.of(read_query(text))),
         lambda: (b"q=reader&namespace=demo&tier=Low&sort=name&order=desc&page=2",),
     ),
+    # What is sent to the webhook
+    Parser("admission-review", _review, samples.reviews, changed_json),
     # The ledger
     Parser("record", decode_record, samples.records, changed_json),
     Parser(

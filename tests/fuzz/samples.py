@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from agentid.admission.mount import Mount
 from agentid.api.vocabulary import DeliveryMode, Instances, Tier
 from agentid.identity import SerialNumber
 from agentid.identity.revocation import RevocationReason
@@ -37,6 +38,7 @@ from agentid.testing.ca import NOON, ThrowawayCA
 from agentid.testing.ledger import make_issued, make_revoked
 from agentid.testing.publications import Published
 from tests.support.manifests import agent_class, identity, issuer
+from tests.support.reviewing import container, pod, review_of
 
 __all__ = [
     "SEGMENT",
@@ -56,6 +58,7 @@ __all__ = [
     "identities",
     "issuers",
     "keys",
+    "mount",
     "name_constraints",
     "names",
     "ocsp_requests",
@@ -63,6 +66,7 @@ __all__ = [
     "published_bundles",
     "records",
     "responder_svid",
+    "reviews",
     "segments",
     "spiffe_ids",
     "tls_chains",
@@ -303,3 +307,22 @@ def classes() -> tuple[bytes, ...]:
 def issuers() -> tuple[bytes, ...]:
     """AgentIssuers."""
     return (json.dumps(issuer()).encode(),)
+
+
+def mount() -> Mount:
+    """What the pods in `reviews` get."""
+    return Mount.of(Grant.from_json(grants()[0].decode()))
+
+
+def reviews() -> tuple[bytes, ...]:
+    """AdmissionReviews of pods, before and after."""
+    mounted = {"name": "agentid", "mountPath": "/var/run/agentid", "readOnly": True}
+    env = [{"name": "AGENTID_DIR", "value": "/var/run/agentid"}]
+    bare = pod(
+        annotations={"agentid.dev/containers": "agent"},
+        initContainers=[container("init")],
+        serviceAccountName="reader",
+        volumes=[{"name": "data", "emptyDir": {}}],
+    )
+    whole = pod(containers=[container(volumeMounts=[mounted], env=env)], volumes=[mount().volume])
+    return review_of(bare), review_of(whole)

@@ -1,4 +1,4 @@
-"""What the webhook counts, in Prometheus' terms; `docs/reference/metrics.md` lists it.
+"""What the webhook counts, in Prometheus' terms; `docs/reference/admission.md` lists it.
 
 Labels are bounded: reasons are closed lists.
 """
