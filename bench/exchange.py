@@ -52,6 +52,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._sent = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -65,7 +66,7 @@ class _Connection(asyncio.Protocol):
         head = bytes(self._buffer[:end])
         if not head.startswith(b"HTTP/1.1 200"):
             self.done.set_exception(AssertionError(head.decode()))
-            self._transport.close()
+            self._transport.abort()
             return
         at = head.index(b"Content-Length: ") + 16
         length = int(head[at:].split(b"\r\n", 1)[0])
@@ -76,6 +77,7 @@ class _Connection(asyncio.Protocol):
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
         if not self.done.done():
             self.done.set_exception(exc or ConnectionResetError())
 
@@ -84,7 +86,7 @@ class _Connection(asyncio.Protocol):
         if request is None:
             if not self.done.done():
                 self.done.set_result(None)
-            self._transport.close()
+            self._transport.abort()
             return
         self._sent = time.perf_counter()
         self._transport.write(request)
@@ -125,6 +127,7 @@ async def exchange(
     ]
     await asyncio.gather(*(protocol.done for _, protocol in opened))
     seconds, cpu = time.perf_counter() - began, usage(pid).cpu - before
+    await asyncio.gather(*(protocol.closed.wait() for _, protocol in opened))
     latencies.sort()
     count = len(latencies)
     return Figure(
