@@ -118,6 +118,8 @@ class Parts:
     incidents: IncidentService
     leader: Leader
     notices: Notices
+    witness: Witness
+    gatherer: Gatherer
     audit: AuditStream | None
     tracer: Tracer | None
 
@@ -277,6 +279,8 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 on_trouble=_lease_trouble,
             ),
             notices=notices,
+            witness=witness,
+            gatherer=gatherer,
             audit=audit,
             tracer=tracer,
         )

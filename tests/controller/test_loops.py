@@ -607,7 +607,7 @@ def test_a_look_that_is_wanted_during_a_pass_is_not_lost(run: Callable[..., None
         class Service:
             async def reconcile(self, key: ObjectKey) -> datetime | None:
                 if next(planned):
-                    loops._look_soon(key, timedelta(seconds=2))
+                    loops.look_soon(key, timedelta(seconds=2))
                 return late
 
         loops._parts = replace(loops._parts, identities=Service())  # type: ignore[arg-type]

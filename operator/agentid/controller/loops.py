@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from agentid.controller.companion import Companion
     from agentid.factory import Parts
     from agentid.services.issuers import Looked
 
@@ -70,6 +71,9 @@ _SPREAD: Final = 0.01
 """Seconds between two identities that are looked at since their class changed: a class with
 thousands of agents is gone through without delaying what users do meanwhile."""
 
+_SETTLE: Final = timedelta(seconds=2)
+"""From what a status says besides to the look that writes it: more of the like often follows."""
+
 _COUNT_KEYS: Final = timedelta(seconds=30)
 """Between two counts of the keys of a class that migrates; each may write its status."""
 
@@ -82,6 +86,7 @@ class Loops:
     def __init__(self, parts: Parts) -> None:
         """Take the parts; nothing runs yet."""
         self._parts = parts
+        self.companions: tuple[Companion, ...] = ()
         self._world = parts.world
         self._clock = parts.clock
         # Seconds that each key in work has waited, while somebody traces.
@@ -105,7 +110,7 @@ class Loops:
         self.pods = PodLoop(
             parts,
             look_at=self._look_at,
-            look_soon=self._look_soon,
+            look_soon=self.look_soon,
             revoke=self.revoking.add,
         )
         # When keys in work are to be looked at again, whatever their passes say at their end.
@@ -126,7 +131,9 @@ class Loops:
             self._world.refusals.drop(key.namespace, key.name)
             self.schedule.cancel(key)
             self.queue.add(key, Lane.REVOCATION)
+            self._tell_companions(key)
         elif self._world.identities.put(body):
+            self._tell_companions(key)
             lane = lane_of(body)
             if lane is Lane.REVOCATION:
                 self.revoking.add(key)
@@ -164,6 +171,7 @@ class Loops:
 
     def _look_at(self, keys: Iterable[ObjectKey]) -> None:
         """Look at many identities, one after the other."""
+        self._tell_companions(None)
         due = self._clock.now()
         for key in keys:
             if self.queue.is_working(key):
@@ -175,7 +183,7 @@ class Loops:
             if planned is None or planned > due:
                 self.schedule.at(key, due)
 
-    def _look_soon(self, key: ObjectKey, after: timedelta) -> None:
+    def look_soon(self, key: ObjectKey, after: timedelta = _SETTLE) -> None:
         """Look at an identity after a while, or when it is planned anyway if that is sooner."""
         due, planned = self._clock.now() + after, self.schedule.when(key)
         if self.queue.is_working(key):
@@ -183,6 +191,10 @@ class Loops:
             self._soon.setdefault(key, due)
         if planned is None or planned > due:
             self.schedule.at(key, due)
+
+    def _tell_companions(self, identity: ObjectKey | None) -> None:
+        for each in self.companions:
+            each.changed(identity)
 
     # Life
 
@@ -352,6 +364,7 @@ class Loops:
         self._parts.credentials_of_responders.poke()
         concerned = self._world.identities.of_classes(self._world.classes_of(name))
         if looked.availability:
+            self._tell_companions(None)
             for key in concerned:
                 self.queue.add(key, Lane.CHANGE)
         elif looked.demands:

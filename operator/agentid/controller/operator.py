@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from agentid.clock import Clock
+    from agentid.controller.companion import MakeCompanion
     from agentid.factory import Parts, Settings
 
 __all__ = ["run_operator"]
@@ -40,6 +41,9 @@ _log = structlog.stdlib.get_logger(__name__)
 _DRAIN: Final = 4.0
 """Seconds for passes in work at the end; with the Lease (3 s) and the ledger (2 s) below the ten
 that a stop may take."""
+
+_DRAIN_COMPANIONS: Final = 0.5
+"""Seconds on top of it, for answers that were begun."""
 
 _STUCK: Final = 300.0
 """Seconds that the leader may hand out nothing while keys wait. Far above any back-off of the API
@@ -52,9 +56,21 @@ _PRIME_AGAIN: Final = 3.0
 
 
 async def run_operator(
-    settings: Settings, *, clock: Clock, probe_host: str, probe_port: int
+    settings: Settings,
+    *,
+    clock: Clock,
+    probe_host: str,
+    probe_port: int,
+    companions: Sequence[MakeCompanion] = (),
 ) -> None:
     """Run until SIGTERM or SIGINT, then stop in order.
+
+    Args:
+        settings: What differs from one installation to another.
+        clock: For everything.
+        probe_host: Address of probes and metrics.
+        probe_port: Port of them.
+        companions: Make what runs beside the controller, in every replica.
 
     Raises:
         InputError: It cannot begin, such as without credentials.
@@ -69,7 +85,7 @@ async def run_operator(
 
     take_signals()
     async with build(settings, clock=clock) as parts:
-        run = _Run(parts, stop)
+        run = _Run(parts, stop, companions)
         parts.metrics.observe_state(run.snapshot)
         async with serve_probes(
             probe_host, probe_port, run, parts.metrics.render, run.remarks
@@ -83,11 +99,14 @@ async def run_operator(
 
 
 class _Run:
-    def __init__(self, parts: Parts, stop: asyncio.Event) -> None:
+    def __init__(
+        self, parts: Parts, stop: asyncio.Event, companions: Sequence[MakeCompanion]
+    ) -> None:
         self._parts = parts
         self._clock = parts.clock
         self._stop = stop
         self._loops = Loops(parts)
+        self._loops.companions = tuple(make(parts, self._loops.look_soon) for make in companions)
         self._watch = LoopWatch(parts.clock)
         self._missing = "the ledger has not been read yet"
 
@@ -117,12 +136,18 @@ class _Run:
                 asyncio.create_task(loops.crashed.wait(), name="crashed"),
                 asyncio.create_task(loops.pods.watch(), name="pods"),
                 asyncio.create_task(loops.pods.watch_doors(), name="doors"),
+                *(
+                    asyncio.create_task(each.run(), name=type(each).__name__)
+                    for each in loops.companions
+                ),
                 stopped := asyncio.create_task(self._stop.wait(), name="stop"),
             }
             done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
             asked = stopped in done
             _log.info("operator_stopping", asked=asked)
+            draining = asyncio.gather(*(each.drain() for each in loops.companions))
             await loops.drain(_DRAIN)
+            await asyncio.wait({draining}, timeout=_DRAIN_COMPANIONS)
             parts.leader.stop()
             kopf_stop.set()
             await asyncio.wait({leading}, timeout=_DRAIN)

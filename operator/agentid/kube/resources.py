@@ -21,9 +21,11 @@ __all__ = [
     "LEASES",
     "MUTATING_WEBHOOK_CONFIGURATIONS",
     "NAMESPACES",
+    "NODES",
     "PODS",
     "POD_CERTIFICATE_REQUESTS",
     "SECRETS",
+    "SERVICE_ACCOUNTS",
     "VALIDATING_POLICIES",
     "VALIDATING_POLICY_BINDINGS",
     "Resource",
@@ -126,6 +128,8 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
+SERVICE_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 CLUSTER_TRUST_BUNDLES: Final = Resource(
     "certificates.k8s.io", "v1", "clustertrustbundles", "ClusterTrustBundle", namespaced=False
 )

@@ -97,6 +97,15 @@ class Gatherer:
             return replace(seen, refusal=refusal)  # all of it goes, whatever became of the pods
         return replace(seen, gone=await self._pods_gone(key, held), refusal=refusal)
 
+    def observe(self, key: ObjectKey, now: datetime) -> Observed | None:
+        """Observe one identity by what the watches told, without what it holds.
+
+        Returns:
+            None if no such identity was seen, or it is gone.
+        """
+        body = self._world.identities.get(key)
+        return None if body is None else self._observe(body, (), now)
+
     def _observe(
         self, body: Mapping[str, object], held: tuple[Held, ...], now: datetime
     ) -> Observed:

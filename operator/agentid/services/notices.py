@@ -59,6 +59,8 @@ class Notice(StrEnum):
     """Nothing that a distrusted authority signed is trusted any more, or in use."""
     INCIDENT_EXECUTED = "IncidentExecuted"
     """An AgentRevocation has revoked all that it hit."""
+    CERTIFICATE_WAITS = "CertificateWaits"
+    """A pod waits for its certificate."""
 
 
 _NORMAL: Final = frozenset({Notice.DISTRUST_FINISHED, Notice.INCIDENT_EXECUTED})
@@ -68,6 +70,7 @@ _ACTIONS: Final = {
     Notice.AUTHORITY_EXPIRES: "Rotate",
     Notice.DISTRUST_FINISHED: "Distrust",
     Notice.INCIDENT_EXECUTED: "Revoke",
+    Notice.CERTIFICATE_WAITS: "Issue",
 }
 
 
@@ -78,6 +81,7 @@ class _Waiting:
     metadata: ObjectMeta
     message: str
     what: str
+    api_version: str
 
 
 class Notices:
@@ -98,7 +102,14 @@ class Notices:
         self._dropping = False
 
     def tell(
-        self, notice: Notice, kind: str, metadata: ObjectMeta, message: str, what: str
+        self,
+        notice: Notice,
+        kind: str,
+        metadata: ObjectMeta,
+        message: str,
+        what: str,
+        *,
+        api_version: str = f"{GROUP}/{VERSION}",
     ) -> None:
         """Have an Event written.
 
@@ -109,9 +120,11 @@ class Notices:
             message: In sentences.
             what: Tells this from another of the same notice and object, such as the reason of a
                 condition; the same is told once.
+            api_version: Of the kind.
         """
+        waiting = _Waiting(notice, kind, metadata, message, what, api_version)
         try:
-            self._waiting.put_nowait(_Waiting(notice, kind, metadata, message, what))
+            self._waiting.put_nowait(waiting)
         except asyncio.QueueFull:
             if not self._dropping:
                 _log.warning("events_dropped", waiting=_WAITING)
@@ -150,12 +163,13 @@ class Notices:
         told = f"{metadata.uid} {notice.value} {waiting.what}"
         digest = hashlib.sha256(told.encode()).hexdigest()[:16]
         reference: JsonObject = {
-            "apiVersion": f"{GROUP}/{VERSION}",
+            "apiVersion": waiting.api_version,
             "kind": waiting.kind,
             "name": metadata.name,
             "uid": metadata.uid,
-            "resourceVersion": metadata.resource_version,
         }
+        if metadata.resource_version:
+            reference["resourceVersion"] = metadata.resource_version
         if metadata.namespace:
             reference["namespace"] = metadata.namespace
         return {

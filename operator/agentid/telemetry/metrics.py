@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Metrics", "Snapshot", "SnapshotSource"]
 
@@ -168,6 +168,19 @@ class _StateCollector(Collector):
         )
 
 
+class _RequestsCollector(Collector):
+    def __init__(self, source: Callable[[], Mapping[str, int]]) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield _family(
+            "agentid_pod_certificate_requests_waiting",
+            "PodCertificateRequests without an answer",
+            "reason",
+            self._source(),
+        )
+
+
 def _families(
     name: str, text: str, labels: tuple[str, ...], values: Mapping[Key, float]
 ) -> GaugeMetricFamily:
@@ -270,6 +283,18 @@ class Metrics:
             ["issuer", "trust_domain"],
             registry=self.registry,
         )
+        self.pod_certificates = Counter(
+            "agentid_pod_certificate_requests",
+            "PodCertificateRequests answered",
+            ["answer", "reason"],
+            registry=self.registry,
+        )
+        self.pod_certificate_seconds = Histogram(
+            "agentid_pod_certificate_seconds",
+            "From the sight of a PodCertificateRequest to its certificate",
+            buckets=_FAST,
+            registry=self.registry,
+        )
         self.audit_events = Counter(
             "agentid_audit_events",
             "Decisions that were told to the audit stream",
@@ -285,6 +310,10 @@ class Metrics:
     def observe_state(self, source: SnapshotSource) -> None:
         """Take the gauges from this source at every scrape."""
         self.registry.register(_StateCollector(source))
+
+    def observe_requests(self, source: Callable[[], Mapping[str, int]]) -> None:
+        """Take the gauge of waiting PodCertificateRequests from this source at every scrape."""
+        self.registry.register(_RequestsCollector(source))
 
     def count_write(self, resource: str, verb: str, code: int) -> None:
         """Count one write request; the hook that `agentid.kube.Client` calls."""

@@ -248,8 +248,11 @@ class ThrowawayCA:
         """A good leaf, made as agentid makes all of them; its key follows from the SPIFFE ID."""
         ordered = profile or self.profile()
         key = self.key(str(ordered.spiffe_id), ordered.key_algorithm)
-        prepared = prepare(ordered, key.public_key(), self.authority, self.serial())
-        return Issued(sign(prepared, self.authority), key)
+        return Issued(self.sign(ordered, key.public_key()), key)
+
+    def sign(self, profile: LeafProfile, key: PublicKey) -> Leaf:
+        """A good leaf for the key of somebody else."""
+        return sign(prepare(profile, key, self.authority, self.serial()), self.authority)
 
     def issue_tweaked(
         self, tweak: Callable[[LeafParts], object], profile: LeafProfile | None = None
