@@ -44,6 +44,8 @@ from agentid.responder.inventory.agents import agent_of
 from agentid.responder.inventory.authorities import issuer_of
 from agentid.responder.inventory.questions import Question, read_query
 from agentid.serving.certificates import read_tls_identity
+from agentid.signer.request import PodCertificateRequest
+from agentid.signer.stub import read_stub
 from agentid.verify import BundleSet, Verifier
 from agentid.verify.bundles import read_bundle
 from agentid.verify.revocation import read_crls
@@ -208,6 +210,13 @@ PARSERS = (
     _authority("issuing.key"),
     _authority("root.crt"),
     Parser("csr", read_csr, samples.csrs, changed_der),
+    Parser("pod-certificate-stub", read_stub, samples.stubs, changed_der, error=None),
+    Parser(
+        "pod-certificate-request",
+        _object(PodCertificateRequest.parse),
+        samples.requests,
+        changed_json,
+    ),
     # Trust
     Parser(
         "bundle-document",

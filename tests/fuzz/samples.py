@@ -37,8 +37,10 @@ from agentid.policy.schedule import Schedule
 from agentid.testing.ca import NOON, ThrowawayCA
 from agentid.testing.ledger import make_issued, make_revoked
 from agentid.testing.publications import Published
+from tests.support.asked import key, request_body
 from tests.support.manifests import agent_class, identity, issuer
 from tests.support.reviewing import container, pod, review_of
+from tests.support.pod_requests import stub
 
 __all__ = [
     "SEGMENT",
@@ -155,6 +157,25 @@ def csrs() -> tuple[bytes, ...]:
     return (
         builder.sign(elliptic, hashes.SHA256()).public_bytes(Encoding.DER),
         builder.sign(edwards, None).public_bytes(Encoding.DER),
+    )
+
+
+@cache
+def stubs() -> tuple[bytes, ...]:
+    """Signing requests of kubelets, and what is none."""
+    return (stub(key()), *csrs())
+
+
+@cache
+def requests() -> tuple[bytes, ...]:
+    """PodCertificateRequests, one that waits and one that was answered."""
+    answered = {
+        "conditions": [{"type": "Issued", "lastTransitionTime": "2026-11-01T12:00:00Z"}],
+        "certificateChain": ca().issue().leaf.chain_pem.decode(),
+    }
+    return (
+        json.dumps(request_body()).encode(),
+        json.dumps({**request_body(), "status": answered}).encode(),
     )
 
 

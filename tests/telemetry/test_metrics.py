@@ -85,6 +85,9 @@ def used() -> Metrics:
     metrics.federation_failures.labels("main", "partner.example").inc()
     metrics.audit_events.labels("Issued").inc()
     metrics.audit_lost.inc()
+    metrics.pod_certificates.labels("Issued", "").inc()
+    metrics.pod_certificate_seconds.observe(0.02)
+    metrics.observe_requests(lambda: {"Suspended": 1})
     metrics.observe_state(lambda: STATE)
     return metrics
 

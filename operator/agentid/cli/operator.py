@@ -47,6 +47,7 @@ def operator(
     # Kopf and what it brings along is for this subcommand alone.
     from agentid.controller import run_operator  # noqa: PLC0415
     from agentid.factory import Settings  # noqa: PLC0415
+    from agentid.signer import make_signer  # noqa: PLC0415
 
     configure_logging(log_level)
     uvloop.run(
@@ -55,5 +56,6 @@ def operator(
             clock=SystemClock(),
             probe_host=probe_host,
             probe_port=probe_port,
+            companions=(make_signer,),
         )
     )

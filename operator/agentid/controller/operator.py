@@ -148,6 +148,7 @@ class _Run:
             draining = asyncio.gather(*(each.drain() for each in loops.companions))
             await loops.drain(_DRAIN)
             await asyncio.wait({draining}, timeout=_DRAIN_COMPANIONS)
+            draining.cancel()
             parts.leader.stop()
             kopf_stop.set()
             await asyncio.wait({leading}, timeout=_DRAIN)
