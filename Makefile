@@ -86,7 +86,7 @@ bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API serve
 	@$(PY) -m bench --number $(N)
 
 bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying
-	@set -e; for part in issuing revocation_bytes responder admission verifying revoking incident; do \
+	@set -e; for part in issuing revocation_bytes responder admission signing verifying revoking incident; do \
 		echo "# $$part"; $(PY) -m bench.$$part; done
 
 demo: $(STAMP) ## The whole story on a real cluster: issue, verify, renew, revoke

@@ -39,8 +39,8 @@ from agentid.testing.ledger import make_issued, make_revoked
 from agentid.testing.publications import Published
 from tests.support.asked import key, request_body
 from tests.support.manifests import agent_class, identity, issuer
-from tests.support.reviewing import container, pod, review_of
 from tests.support.pod_requests import stub
+from tests.support.reviewing import container, pod, review_of
 
 __all__ = [
     "SEGMENT",
