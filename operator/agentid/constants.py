@@ -8,6 +8,7 @@ __all__ = [
     "ANNOTATION_CONTAINERS",
     "ANNOTATION_IDENTITY",
     "ANNOTATION_RENEW_REQUESTED",
+    "ANNOTATION_ROTATE_JWT_REQUESTED",
     "ANNOTATION_ROTATE_REQUESTED",
     "ANNOTATION_ROTATE_ROOT_REQUESTED",
     "CSI_DRIVER",
@@ -55,6 +56,9 @@ ANNOTATION_ROTATE_REQUESTED: Final = "agentid.dev/rotate-requested"
 
 ANNOTATION_ROTATE_ROOT_REQUESTED: Final = "agentid.dev/rotate-root-requested"
 """Likewise of the root, and the issuing authority with it."""
+
+ANNOTATION_ROTATE_JWT_REQUESTED: Final = "agentid.dev/rotate-jwt-requested"
+"""Likewise of the key that signs JWT-SVIDs, which nothing else depends on."""
 
 LABEL_PUBLICATION: Final = "agentid.dev/publication"
 """`crl` or `bundle`, on the ConfigMaps that `agentid responder` serves from."""

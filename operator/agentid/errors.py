@@ -101,25 +101,29 @@ class VerificationReason(StrEnum):
     """Why a verifier refuses; a closed list, in the order of the steps of verification."""
 
     MALFORMED = "Malformed"
-    """The chain does not parse, is empty or too long, or breaks a rule of syntax."""
+    """The chain or token does not parse, is empty or too long, or breaks a rule of syntax."""
 
     NOT_A_LEAF = "NotALeaf"
     """The first certificate is that of an authority."""
 
     NOT_AN_SVID = "NotAnSvid"
-    """A certificate breaks a rule of the X509-SVID standard, such as exactly one URI SAN."""
+    """A certificate breaks a rule of the X509-SVID standard, such as exactly one URI SAN, or a
+    token one of the JWT-SVID standard."""
 
     UNTRUSTED_DOMAIN = "UntrustedDomain"
-    """The verifier has no bundle of the trust domain that the leaf claims."""
+    """The verifier has no bundle of the trust domain that the leaf or token claims."""
 
     UNTRUSTED_ROOT = "UntrustedRoot"
     """No authority in the bundle of that trust domain is the issuer of the chain."""
+
+    UNKNOWN_KEY = "UnknownKey"
+    """A token names a key that is not in the bundle of its trust domain."""
 
     BROKEN_CHAIN = "BrokenChain"
     """A certificate of the chain does not name the next one as its issuer."""
 
     BAD_SIGNATURE = "BadSignature"
-    """A signature does not verify under the key of the next certificate."""
+    """A signature does not verify under the key of the next certificate, or that a token names."""
 
     WEAK_KEY = "WeakKey"
     """A key, or the hash of a signature, is weaker than the verifier accepts."""
@@ -143,16 +147,19 @@ class VerificationReason(StrEnum):
     """A critical extension is not understood."""
 
     NOT_YET_VALID = "NotYetValid"
-    """A certificate of the chain is not valid yet."""
+    """A certificate of the chain, or the token, is not valid yet."""
 
     EXPIRED = "Expired"
-    """A certificate of the chain has expired."""
+    """A certificate of the chain, or the token, has expired."""
 
     REVOKED = "Revoked"
     """A certificate of the chain is on its issuer's CRL."""
 
     REVOCATION_UNKNOWN = "RevocationUnknown"
     """No CRL that is fresh, signed by the issuer and covers the certificate is at hand."""
+
+    WRONG_AUDIENCE = "WrongAudience"
+    """A token is for somebody else."""
 
     NO_AUTHORIZATION = "NoAuthorization"
     """Something is asked for, and the leaf has no authorization extension."""

@@ -24,9 +24,14 @@ from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.names import Hex, SecretName, Shown
 from agentid.api.rules import Rule, Transition
 from agentid.api.violation import shown
-from agentid.constants import ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
+from agentid.constants import (
+    ANNOTATION_ROTATE_JWT_REQUESTED,
+    ANNOTATION_ROTATE_REQUESTED,
+    ANNOTATION_ROTATE_ROOT_REQUESTED,
+)
 from agentid.identity import SpiffeId, TrustDomain
 from agentid.pki.algorithm import KeyAlgorithm
+from agentid.pki.jws import JwtAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +50,8 @@ __all__ = [
     "CaSpec",
     "FederationSpec",
     "FederationStatus",
+    "JwtKeyStatus",
+    "JwtSpec",
     "ResponderSpec",
     "RotationSpec",
     "SecretCa",
@@ -59,7 +66,7 @@ Fingerprint = Annotated[
         "[0-9a-f]{64}",
         64,
         "is not a SHA-256 fingerprint of 64 lower-case hexadecimal digits",
-        "copy it from status.authorities of the AgentIssuer",
+        "copy it from status.authorities or status.jwtKeys of the AgentIssuer",
     ),
 ]
 
@@ -177,6 +184,38 @@ class BundleSpec(Model):
     Default 5m."""
 
 
+class JwtSpec(Model):
+    """How JWT-SVIDs are signed, for whoever takes tokens in place of certificates."""
+
+    algorithm: JwtAlgorithm = JwtAlgorithm.ES256
+    """What a key signs with; it counts for keys that are made from now on. Default ES256."""
+    rotation_period: Annotated[timedelta, Span(timedelta(hours=1), 365 * _DAY)] = 30 * _DAY
+    """How long a key signs until its successor does, as a duration in h, m, s. Default 720h
+    (30 days)."""
+    token_lifetime: Annotated[timedelta, Span(timedelta(seconds=10), timedelta(hours=1))] = (
+        timedelta(minutes=5)
+    )
+    """How long a token serves at most, as a duration in h, m, s: it cannot be revoked. Default
+    5m."""
+    oidc_issuer: (
+        Annotated[
+            str,
+            Text(
+                r"https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
+                r"(/[A-Za-z0-9._~-]+)*",
+                200,
+                "is not a plain https URL without a slash at its end",
+                "write the one at which identity providers reach the responder, such as "
+                "https://oidc.example.com/oidc/agents.example.com",
+            ),
+        ]
+        | None
+    ) = None
+    """Issuer URL of OpenID Connect: the iss of every token, and below which the responder's
+    discovery document is found from outside, at /.well-known/openid-configuration. Without it
+    tokens have no iss."""
+
+
 class BundleProfile(StrEnum):
     """How a bundle endpoint proves who it is (SPIFFE Federation §5)."""
 
@@ -270,11 +309,14 @@ class AgentIssuerSpec(Model):
         Items(16, "remove those that are gone from status.authorities", list_type="set"),
     ] = ()
     """Authorities that must not be trusted any more, as SHA-256 fingerprints from
-    status.authorities. What they signed is reissued, then revoked; then they leave the bundles."""
+    status.authorities. What they signed is reissued, then revoked; then they leave the bundles.
+    Fingerprints from status.jwtKeys as well: such a key leaves the bundles at once."""
     responder: ResponderSpec = ResponderSpec()
     """Where verifiers find out what is revoked."""
     bundle: BundleSpec = BundleSpec()
     """How the trust bundle is published."""
+    jwt: JwtSpec = JwtSpec()
+    """How JWT-SVIDs are signed."""
     federation: Annotated[
         tuple[FederationSpec, ...],
         Items(32, "federate with fewer", list_type="map", keys=("trust_domain",)),
@@ -325,6 +367,21 @@ class AuthorityStatus(Model):
     """Last second of validity."""
 
 
+class JwtKeyStatus(Model):
+    """One key that signs JWT-SVIDs, did, or will."""
+
+    kid: Shown
+    """What tokens and bundles call it: its thumbprint, RFC 7638, in Base64url."""
+    state: AuthorityState
+    """Staged, Signing or Retired."""
+    algorithm: JwtAlgorithm
+    """What it signs with."""
+    fingerprint: Hex
+    """The same thumbprint in lower-case hexadecimal, for spec.distrust."""
+    since: Timestamp
+    """When it came to this state."""
+
+
 class FederationStatus(Model):
     """What was fetched of a foreign trust domain."""
 
@@ -349,8 +406,11 @@ class AgentIssuerStatus(Model):
     """Trust domain that the authorities are made for."""
     authorities: Annotated[tuple[AuthorityStatus, ...], Items(32)] = ()
     """Its authorities, roots first, the newest of each first."""
+    jwt_keys: Annotated[tuple[JwtKeyStatus, ...], Items(32)] = ()
+    """Its keys for JWT-SVIDs, the newest first."""
     bundle_sequence: Annotated[int, Number(0, 2**53 - 1)] | None = None
-    """Number of the bundle that is published: it grows whenever a root comes or goes."""
+    """Number of the bundle that is published: it grows whenever a root, or a key for JWT-SVIDs,
+    comes or goes."""
     federation: Annotated[
         tuple[FederationStatus, ...], Items(32, list_type="map", keys=("trust_domain",))
     ] = ()
@@ -389,3 +449,8 @@ class AgentIssuer(Resource):
     def root_rotation_requested(self) -> datetime | None:
         """Likewise for another root."""
         return time_in(self.metadata.annotations, ANNOTATION_ROTATE_ROOT_REQUESTED)
+
+    @property
+    def jwt_rotation_requested(self) -> datetime | None:
+        """Likewise for another key for JWT-SVIDs."""
+        return time_in(self.metadata.annotations, ANNOTATION_ROTATE_JWT_REQUESTED)

@@ -45,6 +45,9 @@ class ConditionType(StrEnum):
     """Present and True while the successor of an authority is there and does not sign yet."""
     AUTHORITIES_CURRENT = "AuthoritiesCurrent"
     """False when an authority is due to be replaced and cannot be; else True, with its end."""
+    JWT_KEYS_CURRENT = "JWTKeysCurrent"
+    """True if a key signs JWT-SVIDs, with the time of its successor; False if none does, or its
+    successor cannot be made."""
     BUNDLE_WITHHELD = "BundleWithheld"
     """Present and True while the trust bundle of the authorities is not published."""
 

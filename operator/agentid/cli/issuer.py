@@ -12,7 +12,11 @@ from agentid.api.conditions import ConditionType
 from agentid.api.fields import format_time
 from agentid.cli.connection import Context, Kubeconfig, connected
 from agentid.clock import SystemClock
-from agentid.constants import ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
+from agentid.constants import (
+    ANNOTATION_ROTATE_JWT_REQUESTED,
+    ANNOTATION_ROTATE_REQUESTED,
+    ANNOTATION_ROTATE_ROOT_REQUESTED,
+)
 from agentid.errors import ConflictError, InputError, UnavailableError
 from agentid.identity.quoting import quoted
 from agentid.kube.resources import AGENT_ISSUERS
@@ -50,6 +54,9 @@ def rotate(
     root: Annotated[
         bool, typer.Option("--root", help="The root as well, and not the issuing authority alone.")
     ] = False,
+    jwt: Annotated[
+        bool, typer.Option("--jwt", help="The key that signs JWT-SVIDs, and no authority.")
+    ] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -57,9 +64,15 @@ def rotate(
 
     A new root stands in every bundle, and is delivered with every certificate, before it signs.
     """
-    annotation = ANNOTATION_ROTATE_ROOT_REQUESTED if root else ANNOTATION_ROTATE_REQUESTED
+    if root and jwt:
+        message = "--root and --jwt ask for two rotations; ask for one after the other"
+        raise InputError(message)
+    annotation, what = ANNOTATION_ROTATE_REQUESTED, "issuing authority"
+    if root:
+        annotation, what = ANNOTATION_ROTATE_ROOT_REQUESTED, "root"
+    if jwt:
+        annotation, what = ANNOTATION_ROTATE_JWT_REQUESTED, "key for JWT-SVIDs"
     asyncio.run(_annotate(name, annotation, format_time(SystemClock().now()), kubeconfig, context))
-    what = "root" if root else "issuing authority"
     typer.echo(f"The {what} of {name} is to be rotated. How far it is: agentid issuer show {name}")
 
 
@@ -76,7 +89,7 @@ def distrust(
     """Have an authority replaced, what it signed reissued and then revoked, and trust in it ended.
 
     For an authority whose key may be known to somebody else. It cannot be taken back by removing it
-    from spec.distrust once its successor signs.
+    from spec.distrust once its successor signs. A key for JWT-SVIDs leaves the bundles at once.
     """
     chosen = asyncio.run(_distrust(name, authority, kubeconfig, context))
     typer.echo(
@@ -95,6 +108,14 @@ def _lines(issuer: AgentIssuer) -> Iterator[str]:
         yield (
             f"{each.role:<8} {each.state:<11} {each.id or '-':<17} {each.algorithm:<10} "
             f"{format_time(each.not_after):<21} {each.fingerprint}"
+        )
+    if status.jwt_keys:
+        yield ""
+        yield f"{'ROLE':<8} {'STATE':<11} {'ID':<43} {'KEY':<5} {'SINCE':<21} FINGERPRINT"
+    for key in status.jwt_keys:
+        yield (
+            f"{'JWT':<8} {key.state:<11} {key.kid:<43} {key.algorithm:<5} "
+            f"{format_time(key.since):<21} {key.fingerprint}"
         )
     for condition in status.conditions:
         yield ""
@@ -151,7 +172,12 @@ def _chosen(issuer: AgentIssuer, authority: str) -> str:
     for each in known:
         if authority.lower() in {each.id, each.fingerprint}:
             return each.fingerprint
-    listed = ", ".join(each.id or each.fingerprint for each in known) or "none that are known"
+    for key in issuer.status.jwt_keys:
+        if authority == key.kid or authority.lower() == key.fingerprint:
+            return key.fingerprint
+    ids = [each.id or each.fingerprint for each in known]
+    ids += [key.kid for key in issuer.status.jwt_keys]
+    listed = ", ".join(ids) or "none that are known"
     message = (
         f"{quoted(authority)} is no authority of AgentIssuer {issuer.metadata.name}; it has "
         f"{listed}"

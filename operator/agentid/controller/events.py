@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentid.constants import (
     ANNOTATION_RENEW_REQUESTED,
+    ANNOTATION_ROTATE_JWT_REQUESTED,
     ANNOTATION_ROTATE_REQUESTED,
     ANNOTATION_ROTATE_ROOT_REQUESTED,
 )
@@ -38,7 +39,11 @@ def rotations_asked(body: Mapping[str, object]) -> tuple[object, ...]:
     annotations = metadata_of(body).get("annotations")
     if not isinstance(annotations, dict):
         return None, None
-    names = ANNOTATION_ROTATE_REQUESTED, ANNOTATION_ROTATE_ROOT_REQUESTED
+    names = (
+        ANNOTATION_ROTATE_REQUESTED,
+        ANNOTATION_ROTATE_ROOT_REQUESTED,
+        ANNOTATION_ROTATE_JWT_REQUESTED,
+    )
     return tuple(annotations.get(name) for name in names)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agentid.issuers.authorities import AuthorityStore, Kept, ensure_authorities
 from agentid.issuers.authority_set import AuthoritySet
-from agentid.issuers.builtin import BACKDATE, BuiltinIssuer, authority_infos
+from agentid.issuers.builtin import BACKDATE, BuiltinIssuer, JwtTerms, authority_infos
 from agentid.issuers.making import AuthoritySettings, GivenAuthority, carried_out
 from agentid.issuers.protocol import (
     AuthorityInfo,
@@ -16,6 +16,8 @@ from agentid.issuers.protocol import (
     Claims,
     Issuer,
     IssueRequest,
+    JwtIssuer,
+    JwtRequest,
     Signed,
 )
 
@@ -31,6 +33,9 @@ __all__ = [
     "GivenAuthority",
     "IssueRequest",
     "Issuer",
+    "JwtIssuer",
+    "JwtRequest",
+    "JwtTerms",
     "Kept",
     "Signed",
     "authority_infos",

@@ -10,12 +10,14 @@ import orjson
 from agentid.api.fields import format_time, parse_time
 from agentid.errors import InputError
 from agentid.identity import SerialNumber
+from agentid.pki.strict_json import read_json
 from agentid.policy.authorities import Distrusted, RevokedAuthority, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["IssuingEntry", "Records", "RootEntry"]
+__all__ = ["IssuingEntry", "JwtEntry", "Records", "RootEntry"]
 
 _VERSION: Final = 1
 """Raised when a release writes what an earlier one would misread."""
@@ -49,6 +51,32 @@ class IssuingEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtEntry:
+    """Of a key for JWT-SVIDs, as `policy.jwt_keys.JwtKey` has it.
+
+    Attributes:
+        jwk: Its public half, a JSON object.
+    """
+
+    kid: str
+    jwk: str
+    stage: Stage
+    since: datetime
+    bundle: int
+    published_at: datetime | None = None
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """The members of the JWK.
+
+        Raises:
+            InputError: It is no JSON object.
+        """
+        members = read_json(self.jwk.encode(), what="JWK", remedy="restore it from a backup")
+        return members if isinstance(members, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """Everything that is stored, as `policy.authorities.Authorities` has it."""
 
@@ -57,6 +85,7 @@ class Records:
     sequence: int = 0
     required: int = 0
     distrusted: tuple[Distrusted, ...] = ()
+    jwt_keys: tuple[JwtEntry, ...] = ()
 
     def encode(self) -> bytes:
         """Write it as JSON with sorted keys."""
@@ -99,6 +128,19 @@ class Records:
                 {"fingerprint": each.fingerprint, "at": format_time(each.at)}
                 for each in self.distrusted
             ],
+            "jwtKeys": [
+                {
+                    "kid": each.kid,
+                    "jwk": orjson.loads(each.jwk),
+                    "stage": each.stage.value,
+                    "since": format_time(each.since),
+                    "bundle": each.bundle,
+                    "publishedAt": None
+                    if each.published_at is None
+                    else format_time(each.published_at),
+                }
+                for each in self.jwt_keys
+            ],
         }
         return orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
@@ -125,13 +167,15 @@ class Records:
                 "roots": [*roots],
                 "issuing": [*issuing],
                 "distrusted": [*distrusted],
-            } if 0 <= required <= sequence:
+            } if 0 <= required <= sequence and isinstance(body.get("jwtKeys", []), list):
                 return cls(
                     tuple(map(_root, roots)),
                     tuple(map(_issuing, issuing)),
                     sequence,
                     required,
                     tuple(map(_distrusted, distrusted)),
+                    # An earlier release wrote none.
+                    tuple(map(_jwt_key, body.get("jwtKeys", []))),
                 )
             case _:
                 msg = (
@@ -202,6 +246,29 @@ def _distrusted(body: object) -> Distrusted:
             raise InputError(msg)
 
 
+def _jwt_key(body: object) -> JwtEntry:
+    match body:
+        case {
+            "kid": str(kid),
+            "jwk": {**members},
+            "stage": str(stage),
+            "since": str(since),
+            "bundle": int(bundle),
+            "publishedAt": str() | None as published,
+        } if stage in frozenset(Stage) and set(kid) <= _BASE64URL:
+            return JwtEntry(
+                kid,
+                orjson.dumps(members).decode(),
+                Stage(stage),
+                parse_time(since),
+                bundle,
+                None if published is None else parse_time(published),
+            )
+        case _:
+            msg = "the record of a key for JWT-SVIDs is damaged; restore it from a backup"
+            raise InputError(msg)
+
+
 def _id(text: str) -> str:
     if len(text) != _ID_DIGITS or set(text) - set("0123456789abcdef"):
         msg = "the id of an authority is not 16 hexadecimal digits; restore it from a backup"
@@ -210,3 +277,4 @@ def _id(text: str) -> str:
 
 
 _ID_DIGITS: Final = 16
+_BASE64URL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")

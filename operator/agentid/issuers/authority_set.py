@@ -5,6 +5,7 @@
     root-<id>.key         its private key, which may be kept elsewhere
     issuing-<id>.crt      an issuing certificate and the intermediates above it, without the root
     issuing-<id>.key      its private key
+    jwt-<kid>.key         the private key that signs JWT-SVIDs, as long as it does or will
 
 The files are stored and exchanged together, so that a step of a rotation is there as a whole or not
 at all.
@@ -12,7 +13,7 @@ at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -22,11 +23,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agentid.errors import AuthorityError, InputError
 from agentid.identity import SerialNumber, Validity
 from agentid.issuers.authority_records import IssuingEntry, Records, RootEntry
+from agentid.issuers.jwt_keys import jwt_entry, jwt_file, load_jwt_keys
 from agentid.pki import Authority, LocalSigner, X509Bundle, load_private_key
 from agentid.pki.authority import authority_id
 from agentid.pki.load import FileNames, load_authority, read_certificates
 from agentid.pki.pem import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_PEM_BYTES
-from agentid.policy.authorities import Authorities, IssuingAuthority, Root
+from agentid.policy.authorities import Authorities, IssuingAuthority, Root, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from agentid.identity import TrustDomain
+    from agentid.issuers.jwt_keys import JwtAuthority
+    from agentid.pki.jwt_svid import JwtSigningKey
 
 __all__ = [
     "RECORDS_FILE",
@@ -76,6 +80,7 @@ class AuthoritySet:
         issuing: By id, with the means to sign.
         roots: By id.
         files: All of it as it is stored, private keys included.
+        jwt_keys: Keys for JWT-SVIDs, by `kid`.
     """
 
     trust_domain: TrustDomain
@@ -83,6 +88,7 @@ class AuthoritySet:
     issuing: Mapping[str, Authority]
     roots: Mapping[str, RootAuthority]
     files: Mapping[str, bytes]
+    jwt_keys: Mapping[str, JwtAuthority] = field(default_factory=dict)
 
     @property
     def signing(self) -> Authority | None:
@@ -97,6 +103,22 @@ class AuthoritySet:
         roots = tuple(self.roots[name].certificate for name in trusted)
         return X509Bundle(self.trust_domain, roots)
 
+    @property
+    def jwt_signing(self) -> JwtSigningKey | None:
+        """What signs JWT-SVIDs now; None if nothing does."""
+        record = self.records.jwt_key_at(Stage.SIGNING)
+        return None if record is None else self.jwt_keys[record.kid].signing
+
+    @property
+    def jwks(self) -> tuple[str, ...]:
+        """What verifies JWT-SVIDs: the JWKs that stand in the SPIFFE bundle, the newest first."""
+        return tuple(self.jwt_keys[each.kid].jwk for each in self.records.jwt_keys)
+
+    @property
+    def jwt_faults(self) -> tuple[str, ...]:
+        """What is wrong with private keys for JWT-SVIDs."""
+        return tuple(each.fault for each in self.jwt_keys.values() if each.fault)
+
     def with_records(self, records: Authorities) -> AuthoritySet:
         """The same with other records; what they name no more is forgotten, keys included."""
         roots = {each.id: self.roots[each.id] for each in records.roots}
@@ -106,9 +128,12 @@ class AuthoritySet:
             for each in (*(("root", one) for one in roots), *(("issuing", one) for one in issuing))
             for name in (f"{each[0]}-{each[1]}.crt", f"{each[0]}-{each[1]}.key")
         }
+        # A damaged one stays as it is, for whoever is to mend it.
+        kept |= {jwt_file(each.kid) for each in records.jwt_keys if each.stage is not Stage.RETIRED}
+        jwt_keys = {each.kid: self.jwt_keys[each.kid].moved(each) for each in records.jwt_keys}
         files = {name: content for name, content in self.files.items() if name in kept}
-        files[RECORDS_FILE] = _entries(records).encode()
-        return AuthoritySet(self.trust_domain, records, issuing, roots, files)
+        files[RECORDS_FILE] = _entries(records, jwt_keys).encode()
+        return AuthoritySet(self.trust_domain, records, issuing, roots, files, jwt_keys)
 
     def __repr__(self) -> str:
         """The ids; never a key."""
@@ -146,6 +171,7 @@ def load_set(files: Mapping[str, bytes], trust_domain: TrustDomain) -> Authority
     faults: list[str] = []
     roots = {each.id: _load_root(each, files, trust_domain, faults) for each in stored.roots}
     issuing = {each.id: _load_issuing(each, files, trust_domain, faults) for each in stored.issuing}
+    jwt_keys = load_jwt_keys(stored.jwt_keys, files, faults)
     if faults:
         raise AuthorityError(tuple(dict.fromkeys(faults)))
     whole_roots = {name: root for name, root in roots.items() if root is not None}
@@ -156,8 +182,9 @@ def load_set(files: Mapping[str, bytes], trust_domain: TrustDomain) -> Authority
         sequence=stored.sequence,
         required=stored.required,
         distrusted=stored.distrusted,
+        jwt_keys=tuple(each.record for each in jwt_keys.values()),
     )
-    return AuthoritySet(trust_domain, records, whole_issuing, whole_roots, dict(files))
+    return AuthoritySet(trust_domain, records, whole_issuing, whole_roots, dict(files), jwt_keys)
 
 
 def _root_record(entry: RootEntry, root: RootAuthority) -> Root:
@@ -191,7 +218,7 @@ def _issuing_record(entry: IssuingEntry, authority: Authority) -> IssuingAuthori
     )
 
 
-def _entries(records: Authorities) -> Records:
+def _entries(records: Authorities, jwt_keys: Mapping[str, JwtAuthority]) -> Records:
     return Records(
         roots=tuple(
             RootEntry(
@@ -211,6 +238,7 @@ def _entries(records: Authorities) -> Records:
         sequence=records.sequence,
         required=records.required,
         distrusted=records.distrusted,
+        jwt_keys=tuple(jwt_entry(jwt_keys[each.kid]) for each in records.jwt_keys),
     )
 
 
@@ -300,4 +328,4 @@ def with_files(
 
 def entries_of(have: AuthoritySet | None) -> Records:
     """The records of a set as they are stored."""
-    return Records() if have is None else _entries(have.records)
+    return Records() if have is None else _entries(have.records, have.jwt_keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -16,6 +17,8 @@ from agentid.issuers.protocol import AuthorityInfo, AuthorityRole, Signed
 from agentid.pki import LeafProfile, check_public_key, prepare, sign
 from agentid.pki.authority import authority_id
 from agentid.pki.authorization import AgentAuthorization
+from agentid.pki.jwk import base64url
+from agentid.pki.jwt_svid import JwtOrder, JwtSvid, mint
 from agentid.policy.authorities import Stage
 
 if TYPE_CHECKING:
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from agentid.clock import Clock
     from agentid.identity import TrustDomain
     from agentid.issuers.authority_set import AuthoritySet
-    from agentid.issuers.protocol import IssueRequest
+    from agentid.issuers.protocol import IssueRequest, JwtRequest
     from agentid.pki import X509Bundle
     from agentid.pki.authorization import AuthorizedPolicy
     from agentid.policy.authorities import Root
 
-__all__ = ["BACKDATE", "BuiltinIssuer", "Random", "authority_infos"]
+__all__ = ["BACKDATE", "BuiltinIssuer", "JwtTerms", "Random", "authority_infos"]
 
 Random: TypeAlias = "Callable[[int], bytes]"
 """Gives as many random octets as asked for, unpredictable; `secrets.token_bytes`."""
@@ -51,6 +54,26 @@ _SERIAL_OCTETS: Final = 16
 _RETRY_EXPIRED: Final = timedelta(minutes=1)
 
 
+_TOKEN_ID_OCTETS: Final = 16
+_RETRY_KEY: Final = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class JwtTerms:
+    """What an issuer's JWT-SVIDs have in common.
+
+    Attributes:
+        lifetime: How long they serve at most.
+        oidc_issuer: Their `iss`; None leaves it out.
+    """
+
+    lifetime: timedelta = timedelta(minutes=5)
+    oidc_issuer: str | None = None
+
+
+_TERMS: Final = JwtTerms()
+
+
 class BuiltinIssuer:
     """Signs with authorities that this process holds, or reaches through their `Signer`s."""
 
@@ -61,6 +84,7 @@ class BuiltinIssuer:
         authorities: AuthoritySet,
         clock: Clock,
         random: Random,
+        jwt: JwtTerms = _TERMS,
     ) -> None:
         """Take authorities that were verified.
 
@@ -68,7 +92,8 @@ class BuiltinIssuer:
             name: The name of the AgentIssuer.
             authorities: What it signs with; one of them has to be Signing.
             clock: Tells the present, once for each leaf.
-            random: Where serial numbers come from.
+            random: Where serial numbers and token ids come from.
+            jwt: What tokens have in common.
 
         Raises:
             InputError: None of the authorities signs.
@@ -83,6 +108,7 @@ class BuiltinIssuer:
         self._authority = authority
         self._clock = clock
         self._random = random
+        self._jwt = jwt
 
     @property
     def name(self) -> str:
@@ -144,6 +170,38 @@ class BuiltinIssuer:
             ),
             authorization_critical=claims is not None and claims.critical,
         )
+
+    async def mint(self, request: JwtRequest) -> JwtSvid:
+        """A new token, by the key that signs; whole seconds, at most as long as the terms say.
+
+        Raises:
+            IssuanceDeniedError: SPIFFE ID, audience, lifetime or claims are not acceptable.
+            UnavailableError: No key signs at present.
+        """
+        key = self._set.jwt_signing
+        if key is None:
+            msg = (
+                f"issuer {self._name}: no key for JWT-SVIDs signs; its condition JWTKeysCurrent "
+                "says what is waited for"
+            )
+            raise UnavailableError(msg, retry_after=_RETRY_KEY)
+        if request.spiffe_id.trust_domain != self.trust_domain:
+            msg = f"{request.spiffe_id} is not of the trust domain {self.trust_domain}"
+            raise IssuanceDeniedError(msg)
+        lifetime = min(request.lifetime, self._jwt.lifetime)
+        try:
+            order = JwtOrder(
+                spiffe_id=request.spiffe_id,
+                audience=request.audience,
+                issued_at=self._clock.now(),
+                lifetime=timedelta(seconds=int(lifetime.total_seconds())),
+                token_id=base64url(self._random(_TOKEN_ID_OCTETS)),
+                issuer=self._jwt.oidc_issuer,
+                claims=request.claims,
+            )
+            return mint(order, key)
+        except InputError as error:
+            raise IssuanceDeniedError(str(error)) from error
 
     def bundle(self) -> X509Bundle:
         """The roots, the newest first."""

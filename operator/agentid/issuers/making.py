@@ -20,10 +20,13 @@ from agentid.issuers.authority_set import (
     with_files,
 )
 from agentid.issuers.builtin import BACKDATE
+from agentid.issuers.jwt_keys import new_jwt_key
 from agentid.pki import CertifiedKey, generate, load_private_key, make_intermediate, make_root
 from agentid.pki.authority import authority_id
+from agentid.pki.jws import JwtAlgorithm
 from agentid.pki.load import FileNames, load_authority
 from agentid.policy import authorities as records
+from agentid.policy import jwt_keys
 from agentid.policy.authorities import (
     Delivered,
     DropRoot,
@@ -36,6 +39,7 @@ from agentid.policy.authorities import (
     StageIssuing,
     StageRoot,
 )
+from agentid.policy.jwt_keys import DropJwtKey, JwtKeyPublished, PromoteJwtKey, StageJwtKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +78,7 @@ class AuthoritySettings:
         shards: Among how many CRLs the leaves of an issuing authority are spread.
         responder: Base of the URLs where CRLs and certificates of authorities are found, without a
             slash at the end.
+        jwt_algorithm: What a key for JWT-SVIDs signs with.
     """
 
     trust_domain: TrustDomain
@@ -83,6 +88,7 @@ class AuthoritySettings:
     intermediate_lifetime: timedelta
     shards: int
     responder: str
+    jwt_algorithm: JwtAlgorithm = JwtAlgorithm.ES256
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -129,10 +135,13 @@ class GivenAuthority:
 def first_set(settings: AuthoritySettings, now: datetime, random: Random) -> AuthoritySet:
     """A root and an issuing authority below it, which signs at once: nothing was before it.
 
+    The key for JWT-SVIDs beside them is staged: it signs once a bundle with it is published.
+
     Raises:
         InputError: The settings cannot be met, such as an intermediate that outlives its root.
     """
-    return _with_root(None, settings, now, random, hurry=False)
+    made = _with_root(None, settings, now, random, hurry=False)
+    return _with_jwt_key(made, settings, now, made.records.sequence)
 
 
 def carried_out(
@@ -159,8 +168,25 @@ def carried_out(
         case StageGiven():
             msg = "an authority is to be taken up, and none is given"
             raise InternalError(msg)
+        case StageJwtKey():
+            return _with_jwt_key(have, settings, now, have.records.sequence + 1)
+        case JwtKeyPublished() | PromoteJwtKey() | DropJwtKey():
+            return have.with_records(_jwt_recorded(have.records, step, now.replace(microsecond=0)))
         case NoteDistrust() | Delivered() | Promote() | Remove() | Revoke() | DropRoot():
             return have.with_records(_recorded(have.records, step, now.replace(microsecond=0)))
+
+
+def _jwt_recorded(
+    have: Authorities, step: JwtKeyPublished | PromoteJwtKey | DropJwtKey, now: datetime
+) -> Authorities:
+    match step:
+        case JwtKeyPublished():
+            return replace(have, jwt_keys=jwt_keys.published(have.jwt_keys, step, now))
+        case PromoteJwtKey():
+            return replace(have, jwt_keys=jwt_keys.promoted(have.jwt_keys, step, now))
+        case DropJwtKey():
+            left = jwt_keys.dropped(have.jwt_keys, step)
+            return replace(have, jwt_keys=left, sequence=have.sequence + 1)
 
 
 def _recorded(
@@ -203,7 +229,18 @@ def taken_up(
         names.key: given.files[GIVEN_NAMES.key],
         names.root: given.files[GIVEN_NAMES.root],
     }
-    return _added(have, given.id, root, files, settings, now, hurry=hurry)
+    made = _added(have, given.id, root, files, settings, now, hurry=hurry)
+    return made if have else _with_jwt_key(made, settings, now, made.records.sequence)
+
+
+def _with_jwt_key(
+    have: AuthoritySet, settings: AuthoritySettings, now: datetime, sequence: int
+) -> AuthoritySet:
+    """The set with one more key for JWT-SVIDs, which is in the bundle of this sequence."""
+    entry, files = new_jwt_key(settings.jwt_algorithm, sequence, now.replace(microsecond=0))
+    stored = entries_of(have)
+    stored = replace(stored, jwt_keys=(entry, *stored.jwt_keys), sequence=sequence)
+    return with_files(have, settings.trust_domain, files, stored)
 
 
 def _with_root(

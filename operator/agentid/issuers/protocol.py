@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
     from agentid.pki import KeyAlgorithm, Leaf, PublicKey, X509Bundle
     from agentid.pki.authorization import AuthorizedPolicy
+    from agentid.pki.jwt_svid import JwtSvid
+    from agentid.pki.strict_json import Json
 
-__all__ = ["AuthorityInfo", "AuthorityRole", "Claims", "IssueRequest", "Issuer", "Signed"]
+__all__ = [
+    "AuthorityInfo",
+    "AuthorityRole",
+    "Claims",
+    "IssueRequest",
+    "Issuer",
+    "JwtIssuer",
+    "JwtRequest",
+    "Signed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,23 @@ class IssueRequest:
     cps_uri: str | None = None
     no_rev_avail: bool = False
     claims: Claims | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JwtRequest:
+    """What a JWT-SVID is asked for.
+
+    Attributes:
+        spiffe_id: The agent.
+        audience: Whom it is for, one at least.
+        lifetime: How long it is to serve from now on; the issuer may give less, never more.
+        claims: Others than those of RFC 7519.
+    """
+
+    spiffe_id: SpiffeId
+    audience: tuple[str, ...]
+    lifetime: timedelta
+    claims: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +177,19 @@ class Issuer(Protocol):
 
     def authorities(self) -> tuple[AuthorityInfo, ...]:
         """Its authorities, the roots first, the newest of each first."""
+        ...
+
+
+class JwtIssuer(Protocol):
+    """A back end that signs JWT-SVIDs for one trust domain."""
+
+    async def mint(self, request: JwtRequest) -> JwtSvid:
+        """A new token.
+
+        The caller still owes the judgement, and the record of `kid` and `token_id`.
+
+        Raises:
+            IssuanceDeniedError: The issuer refuses the request as it stands.
+            UnavailableError: The issuer cannot sign just now; the same request may work later.
+        """
         ...

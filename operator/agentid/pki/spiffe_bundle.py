@@ -11,10 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -25,15 +24,13 @@ from agentid.pki.boundary import LIBRARY_ERRORS, reading
 from agentid.pki.bundle import X509Bundle
 from agentid.pki.jwk import KEY_TYPES, PRIVATE_MEMBERS, public_jwk
 from agentid.pki.parse import parse_certificate
+from agentid.pki.strict_json import canonical, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cryptography import x509
 
     from agentid.identity import TrustDomain
-
-    Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+    from agentid.pki.strict_json import Json
 
 __all__ = [
     "MAX_BUNDLE_DOCUMENT_BYTES",
@@ -108,7 +105,7 @@ def encode_spiffe_bundle(bundle: SpiffeBundle) -> bytes:
         document[_SEQUENCE] = bundle.sequence
     if bundle.refresh_hint is not None:
         document[_HINT] = bundle.refresh_hint // timedelta(seconds=1)
-    return _dumps(document).encode("ascii")
+    return canonical(document).encode("ascii")
 
 
 def decode_spiffe_bundle(document: bytes, trust_domain: TrustDomain) -> SpiffeBundle:
@@ -172,51 +169,16 @@ def _x509_jwk(root: x509.Certificate) -> dict[str, Json]:
     return {**members, "use": _X509, "x5c": x5c}
 
 
-def _dumps(value: Json) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-
-
 def _parse(document: bytes) -> Json:
-    """JSON with every integer exact; strict where `json` is not."""
     if len(document) > MAX_BUNDLE_DOCUMENT_BYTES:
         msg = (
             f"SPIFFE bundle: it has {len(document)} bytes, at most {MAX_BUNDLE_DOCUMENT_BYTES} "
             "are read"
         )
         raise InputError(msg)
-    # RecursionError: brackets nested thousands deep.
-    try:
-        text = document.decode("utf-8")
-        parsed: Json = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
-        )
-    except (ValueError, RecursionError) as error:
-        msg = "SPIFFE bundle: it does not parse as JSON; fetch it again from its bundle endpoint"
-        raise InputError(msg) from error
-    return parsed
-
-
-def _object(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
-    """Of a member that stands twice, readers take one or the other (RFC 8259 §4)."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        msg = "a member stands twice"
-        raise ValueError(msg)
-    return members
-
-
-def _no_constant(text: str) -> Json:
-    msg = f"{text} is not JSON"
-    raise ValueError(msg)
-
-
-def _finite(text: str) -> float:
-    """What overflows would be written as `Infinity`, which is not JSON."""
-    number = float(text)
-    if not math.isfinite(number):
-        msg = f"{text} is out of range"
-        raise ValueError(msg)
-    return number
+    return read_json(
+        document, what="SPIFFE bundle", remedy="fetch it again from its bundle endpoint"
+    )
 
 
 def _known(key: Json, what: str) -> dict[str, Json]:
@@ -264,7 +226,7 @@ def _jwt_key(key: dict[str, Json], what: str) -> str:
     if not isinstance(kid, str) or not kid:
         msg = f"{what}: a key for JWT-SVIDs must have a kid (JWT-SVID)"
         raise InputError(msg)
-    return _dumps(key)
+    return canonical(key)
 
 
 def _whole(document: dict[str, Json], name: str) -> int | None:

@@ -7,13 +7,16 @@ Certificates and keys are kept elsewhere (`agentid.issuers`); which step comes n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
+
+from agentid.policy.jwt_keys import DropJwtKey, JwtKeyPublished, PromoteJwtKey, StageJwtKey
+from agentid.policy.stages import Stage
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from agentid.identity import SerialNumber, Validity
+    from agentid.policy.jwt_keys import JwtKey
 
 __all__ = [
     "Authorities",
@@ -39,14 +42,6 @@ __all__ = [
     "removed",
     "revoked",
 ]
-
-
-class Stage(StrEnum):
-    """How far an issuing authority is in its life, spelled as in the status of an AgentIssuer."""
-
-    STAGED = "Staged"
-    SIGNING = "Signing"
-    RETIRED = "Retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +135,12 @@ class Authorities:
     Attributes:
         roots: The newest first.
         issuing: The newest first; at most one is Staged and one Signing.
-        sequence: Of the bundle; grows by one whenever a root comes or goes.
+        sequence: Of the bundle; grows by one whenever a root, or a key for JWT-SVIDs, comes or
+            goes.
         required: Every leaf has to be delivered with a bundle of this sequence at least: what was
             delivered with an earlier one is issued anew without waiting for its renewal.
         distrusted: Which of them are distrusted, and since when.
+        jwt_keys: What signs JWT-SVIDs, the newest first; at most one is Staged and one Signing.
     """
 
     roots: tuple[Root, ...]
@@ -151,10 +148,15 @@ class Authorities:
     sequence: int
     required: int = 0
     distrusted: tuple[Distrusted, ...] = ()
+    jwt_keys: tuple[JwtKey, ...] = ()
 
     def at(self, stage: Stage) -> IssuingAuthority | None:
         """The newest issuing authority of a stage."""
         return next((each for each in self.issuing if each.stage is stage), None)
+
+    def jwt_key_at(self, stage: Stage) -> JwtKey | None:
+        """The newest key for JWT-SVIDs of a stage."""
+        return next((each for each in self.jwt_keys if each.stage is stage), None)
 
     @property
     def signing(self) -> IssuingAuthority | None:
@@ -291,6 +293,10 @@ Step: TypeAlias = (
     | Remove
     | Revoke
     | DropRoot
+    | StageJwtKey
+    | JwtKeyPublished
+    | PromoteJwtKey
+    | DropJwtKey
 )
 
 

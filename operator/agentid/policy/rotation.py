@@ -36,12 +36,15 @@ from agentid.policy.authorities import (
     StageIssuing,
     StageRoot,
 )
+from agentid.policy.jwt_rotation import next_jwt_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from agentid.policy.authorities import Authorities, IssuingAuthority, Root, Step
+    from agentid.policy.jwt_keys import JwtStep
+    from agentid.policy.jwt_rotation import JwtWish
 
 __all__ = [
     "DISTRUST_PATIENCE",
@@ -103,6 +106,7 @@ class Wish:
         rotate: An issuing authority made before this time is to be replaced; None if nobody asked.
         rotate_root: Likewise a root.
         given: The authority to use; None if agentid makes its own.
+        jwt: What is asked of the keys for JWT-SVIDs; None leaves them as they are.
     """
 
     intermediate_lifetime: timedelta
@@ -111,6 +115,7 @@ class Wish:
     rotate: datetime | None = None
     rotate_root: datetime | None = None
     given: Given | None = None
+    jwt: JwtWish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +187,18 @@ def demands(have: Authorities, distrust: frozenset[str]) -> Demands:
 def next_step(have: Authorities, wish: Wish, facts: Facts, now: datetime) -> Step | None:
     """The one next step, None if there is nothing to do now."""
     return (
-        _note(have, wish) or _clean_up(have, wish, facts, now) or _move_on(have, wish, facts, now)
+        _jwt_step(have, wish, facts, now)
+        or _note(have, wish)
+        or _clean_up(have, wish, facts, now)
+        or _move_on(have, wish, facts, now)
     )
+
+
+def _jwt_step(have: Authorities, wish: Wish, facts: Facts, now: datetime) -> JwtStep | None:
+    """First of all: a distrusted key goes at once, whatever authorities wait for."""
+    if wish.jwt is None:
+        return None
+    return next_jwt_step(have, wish.jwt, wish.distrust, facts.published, now)
 
 
 def due_time(have: Authorities, wish: Wish) -> datetime | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.errors import InputError
 from agentid.identity import TrustDomain
+from agentid.pki.jwt_bundle import JwtBundle
 from agentid.pki.pem import certificate_pem
 from agentid.pki.spiffe_bundle import (
     SpiffeBundle,
@@ -50,6 +51,9 @@ AUTHORITIES_DATA: Final = "authorities.pem"
 TRUST_DOMAIN_DATA: Final = "trustDomain"
 """The name of the trust domain."""
 
+OIDC_DATA: Final = "oidcIssuer"
+"""The issuer URL of OpenID Connect, where there is one."""
+
 ANNOTATION_FEDERATION: Final = "agentid.dev/federation"
 """On the ConfigMap in the operator's namespace: what foreign documents do not say themselves."""
 
@@ -74,7 +78,8 @@ class Publication:
         trust_domain: Its trust domain.
         sequence: Of its bundle.
         roots: Its roots in DER.
-        roots_pem: The same as PEM, the newest first.
+        kids: Of its keys for JWT-SVIDs.
+        roots_pem: The roots as PEM, the newest first.
         data: Of the ConfigMap in the operator's namespace.
         notes: Its annotation.
         shared: Data of the ConfigMaps in other namespaces.
@@ -86,6 +91,7 @@ class Publication:
     trust_domain: str
     sequence: int
     roots: frozenset[bytes]
+    kids: frozenset[str]
     roots_pem: str
     data: Mapping[str, str]
     notes: str
@@ -101,14 +107,20 @@ class PublishedRoots:
     Attributes:
         sequence: Of the bundle.
         roots: In DER.
+        kids: Of keys for JWT-SVIDs.
     """
 
     sequence: int
     roots: frozenset[bytes]
+    kids: frozenset[str] = frozenset()
 
     def is_ahead_of(self, publication: Publication) -> bool:
-        """Whether to publish that would be going back: to other roots without a higher number."""
-        if self.roots == publication.roots:
+        """Whether to publish that would be going back: to other keys without a higher number.
+
+        An earlier release publishes no keys for JWT-SVIDs: what it wrote, after a rollback, is no
+        reason to withhold them.
+        """
+        if self.roots == publication.roots and self.kids in {publication.kids, frozenset()}:
             return self.sequence > publication.sequence
         return self.sequence >= publication.sequence
 
@@ -118,6 +130,7 @@ def make_publication(
     authorities: AuthoritySet,
     refresh_hint: timedelta,
     foreign: Iterable[ForeignBundle],
+    oidc_issuer: str | None = None,
 ) -> Publication:
     """Make what is to be published.
 
@@ -126,18 +139,21 @@ def make_publication(
         authorities: Its authorities.
         refresh_hint: How often readers are to look for another bundle.
         foreign: Bundles to stand beside its own, never in it.
+        oidc_issuer: URL by which identity providers know it; None if none is to.
     """
     issuing = (der for each in authorities.issuing.values() for der in each.chain_der)
     own, sequence = authorities.bundle, authorities.records.sequence
     # A hint has whole seconds (SPIFFE Trust Domain and Bundle §4.1.2).
     hint = timedelta(seconds=int(refresh_hint.total_seconds()))
-    document = encode_spiffe_bundle(SpiffeBundle(own, sequence, hint)).decode("ascii")
+    bundle = SpiffeBundle(own, sequence, hint, authorities.jwks)
+    document = encode_spiffe_bundle(bundle).decode("ascii")
     roots_pem = _pem(own.der)
     shared = {BUNDLE_DATA: document, ROOTS_DATA: roots_pem}
     data = {
         **shared,
         AUTHORITIES_DATA: _pem(issuing),
         TRUST_DOMAIN_DATA: authorities.trust_domain.name,
+        **({} if oidc_issuer is None else {OIDC_DATA: oidc_issuer}),
     }
     beside, kept, left_out = {}, [], {}
     room = _MOST_DATA - sum(map(len, data.values()))
@@ -160,6 +176,7 @@ def make_publication(
         trust_domain=authorities.trust_domain.name,
         sequence=sequence,
         roots=frozenset(own.der),
+        kids=frozenset(authorities.jwt_keys),
         roots_pem=roots_pem,
         data={**data, **beside},
         notes=notes_of(kept),
@@ -181,7 +198,9 @@ def published_roots(data: Mapping[str, str]) -> PublishedRoots:
     if read.sequence is None:
         msg = f"SPIFFE bundle: the one of {trust_domain} has no spiffe_sequence"
         raise InputError(msg)
-    return PublishedRoots(read.sequence, frozenset(read.x509.der))
+    return PublishedRoots(
+        read.sequence, frozenset(read.x509.der), frozenset(JwtBundle.of(read).keys)
+    )
 
 
 def _pem(certificates: Iterable[bytes]) -> str:

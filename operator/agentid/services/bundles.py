@@ -184,6 +184,7 @@ class BundlePublisher:
                 state.authorities,
                 spec.bundle.refresh_hint,
                 self._foreign.of(issuer, (each.trust_domain for each in spec.federation)),
+                spec.jwt.oidc_issuer,
             )
             if not await self._put(publication):
                 return False
@@ -247,9 +248,9 @@ class BundlePublisher:
         name = f"{self._namespace}/{bundle_name(publication.issuer)}"
         problem = (
             f"bundle {publication.sequence} is not published, since bundle {there.sequence} with "
-            f"other roots, or a later one, is in ConfigMap {name}: the authorities were restored "
-            "from an older backup; restore the newer ones, or, if those are lost, delete that "
-            "ConfigMap and have every verifier take the bundle anew"
+            f"other roots or keys, or a later one, is in ConfigMap {name}: the authorities were "
+            "restored from an older backup; restore the newer ones, or, if those are lost, delete "
+            "that ConfigMap and have every verifier take the bundle anew"
         )
         if self._world.withheld_bundles.get(publication.issuer) != problem:
             _log.error("bundle_withheld", issuer=publication.issuer, problem=problem)

@@ -19,8 +19,6 @@ from agentid.api.agentissuer import (
     AgentIssuer,
     AgentIssuerStatus,
     AuthorityRole,
-    AuthorityState,
-    AuthorityStatus,
     BuiltinCa,
 )
 from agentid.api.conditions import (
@@ -30,7 +28,6 @@ from agentid.api.conditions import (
     Wanted,
     set_conditions,
 )
-from agentid.api.fields import format_time
 from agentid.api.violation import summarize
 from agentid.constants import LABEL_MANAGED
 from agentid.errors import ApiError, AuthorityError, InputError, UnavailableError
@@ -38,14 +35,23 @@ from agentid.issuers import (
     AuthoritySettings,
     BuiltinIssuer,
     GivenAuthority,
-    authority_infos,
+    JwtTerms,
     carried_out,
     ensure_authorities,
 )
 from agentid.kube.resources import AGENT_ISSUERS
 from agentid.kube.stores import SecretFiles
-from agentid.policy.authorities import DropRoot, Stage
-from agentid.policy.rotation import Given, Wish, demands, due_time, next_step, waits_for
+from agentid.policy.authorities import DropRoot
+from agentid.policy.jwt_keys import DropJwtKey
+from agentid.policy.jwt_rotation import JwtWish
+from agentid.policy.rotation import Given, Wish, demands, next_step, waits_for
+from agentid.policy.stages import Stage
+from agentid.services.issuer_status import (
+    Found,
+    conditions_of,
+    told_authorities,
+    told_jwt_keys,
+)
 from agentid.services.statuses import reconciling, stalled, write_status
 from agentid.services.usage import facts_of
 from agentid.services.witness import Witness
@@ -69,8 +75,9 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _MAX_NAME: Final = 50
 
-_MOST_STEPS: Final = 8
-"""Steps in one look; a whole rotation has five. More would be two that undo each other."""
+_MOST_STEPS: Final = 12
+"""Steps in one look; a whole rotation has five, and one of keys for JWT-SVIDs four. More would be
+two that undo each other."""
 
 _DEFAULTS: Final = BuiltinCa()
 
@@ -101,15 +108,6 @@ class Looked:
     availability: bool = False
     demands: bool = False
     again: timedelta = _CALM
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An issuer's authorities after a look."""
-
-    authorities: AuthoritySet
-    wish: Wish
-    waits: str
 
 
 class IssuerService:
@@ -183,7 +181,7 @@ class IssuerService:
             _log.info("issuer_looked_at", issuer=name, ready=state.issuer is not None)
         return looked
 
-    async def _look(self, parsed: Parsed[AgentIssuer]) -> tuple[IssuerState, Reason, _Found | None]:
+    async def _look(self, parsed: Parsed[AgentIssuer]) -> tuple[IssuerState, Reason, Found | None]:
         issuer = parsed.model
         if issuer is None:
             return IssuerState(None, summarize(parsed.faults)), Reason.INVALID_SPEC, None
@@ -196,6 +194,7 @@ class IssuerService:
                 authorities=found.authorities,
                 clock=self._clock,
                 random=self._random,
+                jwt=JwtTerms(issuer.spec.jwt.token_lifetime, issuer.spec.jwt.oidc_issuer),
             )
         except AuthorityError as error:
             problem = f"Secret {_given_secret(self._namespace, issuer) or secret}: "
@@ -210,7 +209,7 @@ class IssuerService:
         state = IssuerState(signs, authorities=found.authorities, demands=asked)
         return state, Reason.AVAILABLE, found
 
-    async def _authorities(self, issuer: AgentIssuer) -> _Found:
+    async def _authorities(self, issuer: AgentIssuer) -> Found:
         """The authorities, after every step that can be taken now."""
         name = issuer.metadata.name
         settings = _settings(issuer)
@@ -231,7 +230,7 @@ class IssuerService:
             step = next_step(kept.authorities.records, wish, facts, now)
             if step is None:
                 waits = waits_for(kept.authorities.records, wish, facts, now)
-                return _Found(kept.authorities, wish, waits)
+                return Found(kept.authorities, wish, waits)
             if kept.version is not None:
                 made = await asyncio.to_thread(
                     carried_out, kept.authorities, step, settings, now, self._random, given
@@ -274,7 +273,7 @@ class IssuerService:
     # Telling
 
     async def _tell(
-        self, parsed: Parsed[AgentIssuer], state: IssuerState, reason: Reason, found: _Found | None
+        self, parsed: Parsed[AgentIssuer], state: IssuerState, reason: Reason, found: Found | None
     ) -> None:
         metadata, seen = AgentIssuer.metadata_of(parsed.body), AgentIssuer.status_of(parsed.body)
         told = self._told.get(metadata.name)
@@ -284,7 +283,7 @@ class IssuerService:
             is_stalled = reason is not Reason.ISSUER_UNAVAILABLE
             wanted = (stalled if is_stalled else reconciling)(reason, state.problem)
         else:
-            wanted = _conditions(state.issuer.trust_domain.name, found)
+            wanted = conditions_of(state.issuer.trust_domain.name, found)
             withheld = self._world.withheld_bundles.get(metadata.name)
             if withheld is not None:
                 wanted += (
@@ -303,7 +302,8 @@ class IssuerService:
             trust_domain=None if model is None else str(model.trust_domain),
             # Those it had stay there while they cannot be read: that it had some is what keeps new
             # ones from being made in their place.
-            authorities=old.authorities if found is None else _told_authorities(found),
+            authorities=old.authorities if found is None else told_authorities(found),
+            jwt_keys=old.jwt_keys if found is None else told_jwt_keys(found),
             bundle_sequence=old.bundle_sequence
             if found is None
             else found.authorities.records.sequence,
@@ -316,40 +316,20 @@ class IssuerService:
 
 
 def _is_about(step: Step, have: Authorities, distrust: frozenset[str]) -> bool:
-    """Whether a step is about a root that is distrusted."""
+    """Whether a step is about a root, or a key for JWT-SVIDs, that is distrusted."""
+    if isinstance(step, DropJwtKey):
+        return step.distrusted
     return isinstance(step, DropRoot) and any(
         root.id == step.id and root.fingerprint in distrust for root in have.roots
     )
 
 
-def _in_motion(found: _Found) -> bool:
+def _in_motion(found: Found) -> bool:
     records = found.authorities.records
-    return records.at(Stage.STAGED) is not None or any(
+    staged = records.at(Stage.STAGED) or records.jwt_key_at(Stage.STAGED)
+    return staged is not None or any(
         records.is_distrusted(each, found.wish.distrust) for each in records.issuing
     )
-
-
-def _conditions(trust_domain: str, found: _Found) -> tuple[Wanted, ...]:
-    true, false = ConditionStatus.TRUE, ConditionStatus.FALSE
-    records = found.authorities.records
-    wanted = [Wanted(ConditionType.READY, true, Reason.AVAILABLE, f"Signs for {trust_domain}")]
-    if records.at(Stage.STAGED) is not None:
-        message = f"A successor is staged: {found.waits or 'it signs at the next look'}"
-        wanted.append(Wanted(ConditionType.ROTATING, true, Reason.ROTATION_WAITS, message))
-    elif found.waits:
-        message = f"No successor can be made: {found.waits}"
-        wanted.append(
-            Wanted(ConditionType.AUTHORITIES_CURRENT, false, Reason.ROTATION_BLOCKED, message)
-        )
-        return tuple(wanted)
-    signing, due = records.signing, due_time(records, found.wish)
-    if signing is not None and due is not None:
-        message = (
-            f"{signing.id} signs until {format_time(signing.validity.not_after)}; a successor is "
-            f"due at {format_time(due)}"
-        )
-        wanted.append(Wanted(ConditionType.AUTHORITIES_CURRENT, true, Reason.AVAILABLE, message))
-    return tuple(wanted)
 
 
 def _settings(issuer: AgentIssuer) -> AuthoritySettings:
@@ -362,6 +342,7 @@ def _settings(issuer: AgentIssuer) -> AuthoritySettings:
         intermediate_lifetime=defaults.intermediate_lifetime,
         shards=spec.responder.shards,
         responder=spec.responder.url,
+        jwt_algorithm=spec.jwt.algorithm,
     )
 
 
@@ -374,6 +355,12 @@ def _wish(issuer: AgentIssuer, given: GivenAuthority | None) -> Wish:
         rotate=issuer.rotation_requested,
         rotate_root=issuer.root_rotation_requested,
         given=None if given is None else Given(given.id, given.fingerprint),
+        jwt=JwtWish(
+            rotation_period=spec.jwt.rotation_period,
+            propagation_time=spec.rotation.propagation_time,
+            refresh_hint=spec.bundle.refresh_hint,
+            rotate=issuer.jwt_rotation_requested,
+        ),
     )
 
 
@@ -385,20 +372,3 @@ def _given_secret(namespace: str, issuer: AgentIssuer) -> str:
 def _known_root(issuer: AgentIssuer) -> str | None:
     told = issuer.status.authorities
     return next((each.fingerprint for each in told if each.role is AuthorityRole.ROOT), None)
-
-
-def _told_authorities(found: _Found) -> tuple[AuthorityStatus, ...]:
-    return tuple(
-        AuthorityStatus(
-            role=AuthorityRole(info.role.value),
-            state=AuthorityState(info.state),
-            id=info.id,
-            subject=info.subject,
-            serial=str(info.serial),
-            algorithm=info.algorithm,
-            fingerprint=info.fingerprint,
-            not_before=info.validity.not_before,
-            not_after=info.validity.not_after,
-        )
-        for info in authority_infos(found.authorities, found.wish.distrust)
-    )

@@ -18,6 +18,7 @@ from agentid.policy.authorities import (
     StageRoot,
 )
 from agentid.policy.judge import Refused
+from agentid.policy.jwt_keys import DropJwtKey, PromoteJwtKey, StageJwtKey
 from agentid.services.notices import Notice
 from agentid.telemetry.audit import Counts, Decision
 
@@ -126,17 +127,17 @@ class Witness:
             distrusted: Whether it is about an authority that is distrusted.
         """
         match step:
-            case StageIssuing(why=why) | StageRoot(why=why):
+            case StageIssuing(why=why) | StageRoot(why=why) | StageJwtKey(why=why):
                 decision, authority = Decision.AUTHORITY_STAGED, ""
             case StageGiven():
                 decision, authority, why = Decision.AUTHORITY_STAGED, "", "a successor was given"
-            case Promote(id=authority):
+            case Promote(id=authority) | PromoteJwtKey(kid=authority):
                 decision, why = Decision.AUTHORITY_ROTATED, ""
             case Revoke(id=authority):
                 decision, why = Decision.AUTHORITY_DISTRUSTED, ""
-            case DropRoot(id=authority) | Remove(id=authority):
+            case DropRoot(id=authority) | Remove(id=authority) | DropJwtKey(kid=authority):
                 decision, why = Decision.AUTHORITY_REMOVED, ""
-                if isinstance(step, DropRoot) and distrusted:
+                if not isinstance(step, Remove) and distrusted:
                     decision = Decision.AUTHORITY_DISTRUSTED
             case _:
                 return  # that a root has been delivered is an observation, and no decision
@@ -147,6 +148,11 @@ class Witness:
                 f"Nothing that the distrusted authority {authority} signed is trusted any more, or "
                 "in use; leave it in spec.distrust until it is gone from status.authorities"
             )
+            if isinstance(step, DropJwtKey):
+                message = (
+                    f"The distrusted key {authority} leaves every bundle; whoever has read the new "
+                    "one refuses the JWT-SVIDs that it signed"
+                )
             self._notices.tell(
                 Notice.DISTRUST_FINISHED, AgentIssuer.KIND, issuer.metadata, message, authority
             )

@@ -15,8 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from agentid.identity import SerialNumber, SpiffeId, TrustDomain, Validity
-from agentid.issuers.authority_records import IssuingEntry, Records, RootEntry
+from agentid.issuers.authority_records import IssuingEntry, JwtEntry, Records, RootEntry
 from agentid.issuers.authority_set import file_names, with_files
+from agentid.issuers.jwt_keys import jwt_file
 from agentid.pki import (
     Authority,
     CertifiedKey,
@@ -31,8 +32,11 @@ from agentid.pki import (
     make_root,
     prepare,
     sign,
+    to_pkcs8_pem,
 )
 from agentid.pki.authority import authority_id
+from agentid.pki.jwt_bundle import jwt_jwk
+from agentid.pki.jwt_svid import JwtSigningKey
 from agentid.pki.load import ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY
 from agentid.policy.authorities import Stage
 
@@ -183,7 +187,8 @@ class ThrowawayCA:
 
     @property
     def authority_set(self) -> AuthoritySet:
-        """Root and intermediate as an issuer keeps them; the intermediate signs."""
+        """Root, intermediate and a key for JWT-SVIDs as an issuer keeps them; both sign."""
+        jwt = self.jwt_signing_key
         root, issuing = (authority_id(each.certificate) for each in (self.root, self.intermediate))
         names = file_names(issuing, root)
         files = {
@@ -191,6 +196,7 @@ class ThrowawayCA:
             names.root_key: self.root.private_key_pem,
             names.chain: self.intermediate.certificate_pem,
             names.key: self.intermediate.private_key_pem,
+            jwt_file(jwt.kid): to_pkcs8_pem(self.key("jwt", KeyAlgorithm.ECDSAP256)),
         }
         stored = Records(
             roots=(RootEntry(root, 1, self.now, delivered_at=self.now),),
@@ -198,8 +204,16 @@ class ThrowawayCA:
                 IssuingEntry(issuing, root, 8, "http://responder.test", Stage.SIGNING, self.now),
             ),
             sequence=1,
+            jwt_keys=(
+                JwtEntry(jwt.kid, jwt_jwk(jwt.public_key), Stage.SIGNING, self.now, 1, self.now),
+            ),
         )
         return with_files(None, self.trust_domain, files, stored)
+
+    @property
+    def jwt_signing_key(self) -> JwtSigningKey:
+        """What signs its JWT-SVIDs."""
+        return JwtSigningKey.of(LocalSigner(self.key("jwt", KeyAlgorithm.ECDSAP256)))
 
     def random(self, octets: int) -> bytes:
         """The next octets of a fixed sequence; stands in for `secrets.token_bytes`."""
