@@ -72,7 +72,7 @@ async def ensure(
 
 
 def test_the_first_start_makes_and_stores_them() -> None:
-    """Five files, of the algorithms and lifetimes that were set, back-dated by a minute."""
+    """Six files, of the algorithms and lifetimes that were set, back-dated by a minute."""
     store = MemoryAuthorityStore()
     made = asyncio.run(ensure(store))
     assert store.calls == ["read", "create"]
@@ -83,6 +83,7 @@ def test_the_first_start_makes_and_stores_them() -> None:
             "authorities.json",
             f"issuing-{issuing.id}.crt",
             f"issuing-{issuing.id}.key",
+            f"jwt-{made.records.jwt_keys[0].kid}.key",
             f"root-{root.id}.crt",
             f"root-{root.id}.key",
         ]
@@ -366,7 +367,7 @@ def test_a_new_root_comes_first_into_the_bundle() -> None:
     assert [root.id for root in done.records.roots] == [new.root]
     assert (done.records.sequence, done.records.required) == (3, 2)
     assert sorted(done.files) == sorted(
-        ["authorities.json"]
+        ["authorities.json", f"jwt-{done.records.jwt_keys[0].kid}.key"]
         + [
             f"{kind}-{name}.{end}"
             for kind, name in (("root", new.root), ("issuing", new.id))

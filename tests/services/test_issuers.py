@@ -187,7 +187,7 @@ async def test_an_expired_authority_is_followed_by_another(cluster: Open) -> Non
             (new, "Signing"),
             (old, "Retired"),
         ]
-        assert [each["type"] for each in told["conditions"]] == ["Ready", "AuthoritiesCurrent"]
+        assert [each["type"] for each in told["conditions"]] == ["Ready", "AuthoritiesCurrent", "JWTKeysCurrent"]
         c.clock.advance(timedelta(days=2))
         watch(c)
         await service.reconcile("test")
@@ -208,7 +208,7 @@ async def test_restored_authorities_are_taken_up(cluster: Open) -> None:
         assert issuer is not None
         assert issuer.bundle().pem == c.ca.bundle.pem
         types = [each["type"] for each in status_of(c, ISSUER)["conditions"]]
-        assert types == ["Ready", "AuthoritiesCurrent"]
+        assert types == ["Ready", "AuthoritiesCurrent", "JWTKeysCurrent"]
 
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "damaged", "unreadable", "spec"])

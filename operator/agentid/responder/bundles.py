@@ -16,11 +16,15 @@ from agentid.pki.parse import parse_certificate
 from agentid.pki.pem import MAX_BUNDLE_PEM_BYTES, read_blocks
 from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 from agentid.responder.documents import Document
+from agentid.responder.oidc import make_oidc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cryptography import x509
+
+    from agentid.pki.spiffe_bundle import SpiffeBundle
+    from agentid.responder.oidc import OidcDocuments
 
 __all__ = ["BundleShelf", "PublishedBundle", "read_published_bundle"]
 
@@ -30,6 +34,7 @@ BUNDLE: Final = "bundle.json"
 ROOTS: Final = "ca.crt"
 AUTHORITIES: Final = "authorities.pem"
 TRUST_DOMAIN: Final = "trustDomain"
+OIDC_ISSUER: Final = "oidcIssuer"
 _FEDERATED: Final = re.compile(r"federated\.(?P<name>.+)\.json", re.ASCII)
 
 DEFAULT_REFRESH_HINT: Final = timedelta(minutes=5)
@@ -50,6 +55,7 @@ class PublishedBundle:
         trust_domain: Its name.
         sequence: `spiffe_sequence`, 0 if the bundle has none.
         document: The SPIFFE bundle document.
+        oidc: What identity providers read of it.
         federated: Those of foreign trust domains, by their names.
         authorities: Certificates by authority id: roots, and authorities whose leaves may live.
     """
@@ -58,6 +64,7 @@ class PublishedBundle:
     trust_domain: str
     sequence: int
     document: Document
+    oidc: OidcDocuments
     federated: Mapping[str, Document]
     authorities: Mapping[str, x509.Certificate] = field(repr=False)
 
@@ -69,7 +76,13 @@ def read_published_bundle(issuer: str, data: Mapping[str, str]) -> PublishedBund
         InputError: A part that has to be there is missing or malformed; the message names it.
     """
     trust_domain = TrustDomain.parse(data.get(TRUST_DOMAIN))
-    document, sequence = _bundle(data.get(BUNDLE, ""), trust_domain, f"bundle of {issuer}")
+    what = f"bundle of {issuer}"
+    document, bundle = _bundle(data.get(BUNDLE, ""), trust_domain, what)
+    try:
+        oidc = make_oidc(bundle.jwt_keys, data.get(OIDC_ISSUER), document.max_age)
+    except InputError as error:
+        msg = f"{what}: {error}"
+        raise InputError(msg) from error
     federated = {}
     for name, text in data.items():
         if (found := _FEDERATED.fullmatch(name)) is not None:
@@ -78,10 +91,18 @@ def read_published_bundle(issuer: str, data: Mapping[str, str]) -> PublishedBund
             federated[foreign.name], _ = _bundle(text, foreign, what)
     authorities = dict(_authorities(data.get(ROOTS, ""), f"{ROOTS} of {issuer}"))
     authorities.update(_authorities(data.get(AUTHORITIES, ""), f"{AUTHORITIES} of {issuer}"))
-    return PublishedBundle(issuer, trust_domain.name, sequence, document, federated, authorities)
+    return PublishedBundle(
+        issuer,
+        trust_domain.name,
+        bundle.sequence or 0,
+        document,
+        oidc,
+        federated,
+        authorities,
+    )
 
 
-def _bundle(text: str, trust_domain: TrustDomain, what: str) -> tuple[Document, int]:
+def _bundle(text: str, trust_domain: TrustDomain, what: str) -> tuple[Document, SpiffeBundle]:
     """The document as it was published, once it was read strictly."""
     document = text.encode()
     try:
@@ -91,7 +112,7 @@ def _bundle(text: str, trust_domain: TrustDomain, what: str) -> tuple[Document, 
         raise InputError(msg) from error
     hint = DEFAULT_REFRESH_HINT if bundle.refresh_hint is None else bundle.refresh_hint
     seconds = int(hint.total_seconds())
-    return Document(document, "application/json", None, None, seconds), bundle.sequence or 0
+    return Document(document, "application/json", None, None, seconds), bundle
 
 
 def _authorities(pem: str, what: str) -> Iterator[tuple[str, x509.Certificate]]:
@@ -172,6 +193,12 @@ class BundleShelf:
     def by_trust_domain(self, name: str) -> PublishedBundle | None:
         """The bundle of a trust domain."""
         found = (one for one in self._bundles.values() if one.trust_domain == name)
+        return next(found, None)
+
+    def by_oidc_host(self, host: str) -> PublishedBundle | None:
+        """The bundle whose documents for identity providers are at the root of a host."""
+        wanted = host.lower().removesuffix(":443")
+        found = (one for one in self._bundles.values() if one.oidc.host == wanted != "")
         return next(found, None)
 
     def certificate(self, authority: str) -> Document | None:

@@ -31,6 +31,7 @@ from agentid.serving.bounded import client_of
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from agentid.responder.bundles import PublishedBundle
     from agentid.responder.documents import Document
     from agentid.responder.feed import Feeds
     from agentid.responder.limits import Throttle
@@ -280,7 +281,12 @@ class SecureRoutes:
     @property
     def table(self) -> dict[str, tuple[frozenset[str], Route]]:
         """By the first part of the path."""
-        return {"bundle": (_READ, self._bundle), "feed": (_READ, self._feed)}
+        return {
+            "bundle": (_READ, self._bundle),
+            "oidc": (_READ, self._oidc),
+            ".well-known": (_READ, self._well_known),
+            "feed": (_READ, self._feed),
+        }
 
     async def _bundle(self, request: web.BaseRequest, rest: str, _: str) -> web.StreamResponse:
         trust_domain, _, more = rest.partition("/")
@@ -292,6 +298,25 @@ class SecureRoutes:
         kind, _, foreign = more.partition("/")
         found = bundle.federated.get(foreign) if kind == "federated" else None
         sentence = f"{trust_domain} publishes no bundle of such a trust domain beside its own."
+        return _answer(found, request, self._now(), sentence)
+
+    async def _oidc(self, request: web.BaseRequest, rest: str, _: str) -> web.StreamResponse:
+        trust_domain, _, name = rest.partition("/.well-known/")
+        bundle = self._publications.bundles.by_trust_domain(trust_domain)
+        return self._identity_provider(request, bundle, name)
+
+    async def _well_known(self, request: web.BaseRequest, rest: str, _: str) -> web.StreamResponse:
+        bundle = self._publications.bundles.by_oidc_host(request.headers.get("Host", ""))
+        return self._identity_provider(request, bundle, rest)
+
+    def _identity_provider(
+        self, request: web.BaseRequest, bundle: PublishedBundle | None, name: str
+    ) -> web.StreamResponse:
+        found = None if bundle is None else bundle.oidc.get(name)
+        sentence = (
+            "No issuer publishes this for identity providers; spec.jwt.oidcIssuer of the "
+            "AgentIssuer has to name the URL that they use."
+        )
         return _answer(found, request, self._now(), sentence)
 
     async def _feed(self, request: web.BaseRequest, rest: str, query: str) -> web.StreamResponse:

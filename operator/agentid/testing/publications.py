@@ -16,6 +16,7 @@ from agentid.identity import SpiffeId, Validity
 from agentid.ledger import Durable, LedgerState
 from agentid.pki import Authority, CertifiedKey, LeafProfile, LocalSigner, to_pkcs8_pem
 from agentid.pki.crl import CrlEntry, make_crl
+from agentid.pki.jwt_bundle import jwt_jwk
 from agentid.pki.ocsp_signer import make_ocsp_responder, responder_key_algorithm
 from agentid.pki.spiffe_bundle import SpiffeBundle, encode_spiffe_bundle
 from agentid.responder.publications import SECRET
@@ -67,16 +68,23 @@ class Published:
         return make_ocsp_responder(ca.authority, key, validity, ca.serial())
 
     def bundle(
-        self, sequence: int = 1, *, hint: int = 300, federated: Mapping[str, Json] | None = None
+        self,
+        sequence: int = 1,
+        *,
+        hint: int = 300,
+        federated: Mapping[str, Json] | None = None,
+        oidc_issuer: str | None = None,
     ) -> Json:
         """The ConfigMap of the bundle."""
         ca = self.ca
-        document = SpiffeBundle(ca.bundle, sequence, timedelta(seconds=hint))
+        jwt_keys = (jwt_jwk(ca.jwt_signing_key.public_key),)
+        document = SpiffeBundle(ca.bundle, sequence, timedelta(seconds=hint), jwt_keys)
         data = {
             "bundle.json": encode_spiffe_bundle(document).decode(),
             "ca.crt": ca.root.certificate_pem.decode(),
             "authorities.pem": ca.intermediate.certificate_pem.decode(),
             "trustDomain": ca.trust_domain.name,
+            **({} if oidc_issuer is None else {"oidcIssuer": oidc_issuer}),
             **{f"federated.{td}.json": json.dumps(one) for td, one in (federated or {}).items()},
         }
         return self._config_map(f"agentid-bundle-{self.issuer}", "bundle", {"data": data})
