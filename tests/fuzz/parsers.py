@@ -29,6 +29,10 @@ from agentid.pki.authorized_policy import read_document
 from agentid.pki.crl_view import read_crl
 from agentid.pki.csr import read_csr
 from agentid.pki.describe import describe
+from agentid.pki.jwk import read_jws_key
+from agentid.pki.jws import sign_jws
+from agentid.pki.jwt_bundle import JwtBundle, JwtVerificationKey
+from agentid.pki.jwt_validation import validate
 from agentid.pki.keys import load_private_key, load_public_key
 from agentid.pki.load import load_authority, read_certificates
 from agentid.pki.name_constraints import general_names, read_constraints
@@ -116,6 +120,21 @@ def _authority_set(records: bytes) -> object:
 def _verified(data: bytes) -> object:
     ca = samples.ca()
     return Verifier(BundleSet([ca.bundle])).verify(data, at=ca.now)
+
+
+def _jwt_svid(data: bytes) -> object:
+    ca = samples.ca()
+    key = ca.jwt_signing_key
+    known = {key.kid: JwtVerificationKey(key.public_key, None)}
+    bundles = {ca.trust_domain: JwtBundle(ca.trust_domain, known)}
+    return validate(data.decode(errors="surrogateescape"), bundles, "api", ca.now)
+
+
+def _jwt_signed(data: bytes) -> object:
+    """A token of this header and payload, one a line, whose signature is good."""
+    header, _, payload = data.partition(b"\n")
+    token = sign_jws(header or b"-", payload or b"-", samples.ca().jwt_signing_key.signer)
+    return _jwt_svid(token.encode())
 
 
 def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -216,6 +235,14 @@ PARSERS = (
         _object(PodCertificateRequest.parse),
         samples.requests,
         changed_json,
+    Parser("jwk", _object(read_jws_key), samples.jwks, changed_json),
+    Parser("jwt-svid", _jwt_svid, samples.tokens, error=VerificationError),
+    Parser(
+        "jwt-svid-claims",
+        _jwt_signed,
+        samples.token_texts,
+        changed_lines,
+        error=VerificationError,
     ),
     # Trust
     Parser(

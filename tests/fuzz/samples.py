@@ -29,6 +29,9 @@ from agentid.pki.authorization import AgentAuthorization, encode
 from agentid.pki.authorized_policy import AuthorizedPolicy, AuthorizedSchedule
 from agentid.pki.crl import crl_pem, make_crl
 from agentid.pki.crl_entry import CrlEntry
+from agentid.pki.jwk import base64url_octets
+from agentid.pki.jwt_bundle import jwt_jwk
+from agentid.pki.jwt_svid import JwtOrder, mint
 from agentid.pki.keys import load_private_key, public_key_der, to_pkcs8_pem
 from agentid.pki.spiffe_bundle import SpiffeBundle, encode_spiffe_bundle
 from agentid.policy.grant import Grant
@@ -59,6 +62,7 @@ __all__ = [
     "grants",
     "identities",
     "issuers",
+    "jwks",
     "keys",
     "mount",
     "name_constraints",
@@ -72,6 +76,8 @@ __all__ = [
     "segments",
     "spiffe_ids",
     "tls_chains",
+    "token_texts",
+    "tokens",
 ]
 
 SEGMENT = segment_name("w", 2)
@@ -347,3 +353,20 @@ def reviews() -> tuple[bytes, ...]:
     )
     whole = pod(containers=[container(volumeMounts=[mounted], env=env)], volumes=[mount().volume])
     return review_of(bare), review_of(whole)
+def jwks() -> tuple[bytes, ...]:
+    """Public keys that verify tokens, an elliptic one and one of RSA."""
+    rsa = {"kty": "RSA", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbU", "e": "AQAB"}
+    return jwt_jwk(ca().jwt_signing_key.public_key).encode(), json.dumps(rsa).encode()
+
+
+def tokens() -> tuple[bytes, ...]:
+    """A JWT-SVID to the audience `api`."""
+    order = JwtOrder(ca().spiffe_id(), ("api",), ca().now, timedelta(minutes=5), "id", "https://i")
+    return (mint(order, ca().jwt_signing_key).token.encode(),)
+
+
+def token_texts() -> tuple[bytes, ...]:
+    """Header and payload of one, a line each."""
+    header, payload, _ = tokens()[0].decode().split(".")
+    lines = (base64url_octets(part, what="it") for part in (header, payload))
+    return (b"\n".join(lines),)

@@ -187,7 +187,11 @@ async def test_an_expired_authority_is_followed_by_another(cluster: Open) -> Non
             (new, "Signing"),
             (old, "Retired"),
         ]
-        assert [each["type"] for each in told["conditions"]] == ["Ready", "AuthoritiesCurrent", "JWTKeysCurrent"]
+        assert [each["type"] for each in told["conditions"]] == [
+            "Ready",
+            "AuthoritiesCurrent",
+            "JWTKeysCurrent",
+        ]
         c.clock.advance(timedelta(days=2))
         watch(c)
         await service.reconcile("test")

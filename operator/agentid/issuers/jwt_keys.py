@@ -131,7 +131,8 @@ def _private(kid: str, pem: bytes | None) -> tuple[JwtSigningKey | None, str]:
     try:
         key = JwtSigningKey.of(LocalSigner(load_private_key(pem, what=name)))
     except InputError as error:
-        return None, f"{name}: {str(error).removeprefix(f'{name}: ')}"
+        text = str(error)
+        return None, text if text.startswith(name) else f"{name}: {text}"
     if key.kid != kid:
         return None, f"{name}: it is the private key of another one; restore the one that was there"
     return key, ""
