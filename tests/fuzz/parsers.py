@@ -235,6 +235,7 @@ PARSERS = (
         _object(PodCertificateRequest.parse),
         samples.requests,
         changed_json,
+    ),
     Parser("jwk", _object(read_jws_key), samples.jwks, changed_json),
     Parser("jwt-svid", _jwt_svid, samples.tokens, error=VerificationError),
     Parser(

@@ -353,6 +353,8 @@ def reviews() -> tuple[bytes, ...]:
     )
     whole = pod(containers=[container(volumeMounts=[mounted], env=env)], volumes=[mount().volume])
     return review_of(bare), review_of(whole)
+
+
 def jwks() -> tuple[bytes, ...]:
     """Public keys that verify tokens, an elliptic one and one of RSA."""
     rsa = {"kty": "RSA", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbU", "e": "AQAB"}
