@@ -249,6 +249,27 @@ async def test_a_key_type_is_not_denied_by_what_is_out_of_date(change: str) -> N
 # Waits
 
 
+@pytest.mark.parametrize(
+    "guarded_since",
+    [
+        pytest.param(None, id="by-nothing"),
+        pytest.param(NOON, id="in-the-same-second"),
+        pytest.param(NOON - timedelta(seconds=5), id="not-in-force-yet"),
+        pytest.param(NOON + timedelta(days=1), id="later"),
+    ],
+)
+async def test_a_request_that_anybody_may_have_made_is_not_answered(
+    guarded_since: datetime | None,
+) -> None:
+    """No policy was in force that lets nobody but kubelets make one; nor is it denied for good."""
+    async with scene() as there:
+        there.guarded_since = guarded_since
+        await waits(there, "Unguarded", "nobody but a kubelet can ask")
+        there.guarded_since = NOON - timedelta(seconds=6)
+        await answered(there, there.put_request())
+        assert there.answer()["type"] == "Issued"
+
+
 async def test_an_identity_that_is_not_there_is_waited_for() -> None:
     """It may be applied after the pod."""
     async with scene() as there:

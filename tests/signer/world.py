@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agentid.api import AgentClass, DeliveryMode
@@ -65,6 +66,7 @@ class Scene:
     world: World = field(default_factory=World)
     metrics: Metrics = field(default_factory=Metrics)
     leads: bool = True
+    guarded_since: datetime | None = datetime(2020, 1, 1, tzinfo=UTC)
     looked_at: list[ObjectKey] = field(default_factory=list)
 
     # What is in the cluster
@@ -170,6 +172,7 @@ class Scene:
                 client=self.client,
                 surroundings=Surroundings(self.client, self.world.pods, self.clock),
                 clock=self.clock,
+                guarded_since=lambda: self.guarded_since,
             ),
             issuance=Issuance(ledger=self.ledger, clock=self.clock),
             ledger=self.ledger,

@@ -49,8 +49,8 @@ class Doors:
         Raises:
             UnavailableError: The API server is away.
         """
-        self.guarded_since = None
-        why = await self._pod_certificate()
+        why, guarded_since = await self._pod_certificate()
+        self.guarded_since = guarded_since
         self.closed = {DeliveryMode.POD_CERTIFICATE: why} if why else {}
         return frozenset() if why else frozenset({DeliveryMode.POD_CERTIFICATE})
 
@@ -66,23 +66,24 @@ class Doors:
             return False
         return _serves(served, POD_CERTIFICATE_REQUESTS.plural)
 
-    async def _pod_certificate(self) -> str:
+    async def _pod_certificate(self) -> tuple[str, datetime | None]:
+        """Why it is closed, empty if it is open, and since when it is guarded."""
         if not await self.are_pods_served():
-            return (
+            why = (
                 f"the API server does not serve {POD_CERTIFICATE_REQUESTS.plural} of "
                 f"{POD_CERTIFICATE_REQUESTS.api_version}, which Kubernetes has since 1.37"
             )
+            return why, None
         since: list[datetime] = []
         for resource in (VALIDATING_POLICIES, VALIDATING_POLICY_BINDINGS):
             try:
                 found = await self._client.get(resource, REQUESTS_POLICY)
             except (NotFoundError, ForbiddenError):
-                return _not_guarded(resource, "is not there, or may not be read")
+                return _not_guarded(resource, "is not there, or may not be read"), None
             if weak := _weakness(found.get("spec")):
-                return _not_guarded(resource, weak)
+                return _not_guarded(resource, weak), None
             since.append(_created(metadata_of(found).get("creationTimestamp")))
-        self.guarded_since = max(since)
-        return ""
+        return "", max(since)
 
 
 def _not_guarded(resource: Resource, how: str) -> str:

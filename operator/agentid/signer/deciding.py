@@ -7,16 +7,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from agentid.api.agentclass import AgentClass
+from agentid.api.fields import format_time
 from agentid.errors import NotFoundError
 from agentid.kube.objects import ObjectKey, resource_version_of
 from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES
+from agentid.services.doors import REQUESTS_POLICY
 from agentid.signer.attestation import attest, check_annotations, check_binding
 from agentid.signer.granting import allowed_algorithms, granted_to, with_key
 from agentid.signer.reasons import Denial, Waiting, WaitingReason
 from agentid.signer.stub import read_stub
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from agentid.api.model import ObjectMeta
     from agentid.clock import Clock
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from agentid.signer.surroundings import Surroundings
 
 __all__ = ["Decided", "Deciding"]
+
+_IN_FORCE: Final = timedelta(seconds=5)
+"""Until the API server goes by a policy that was created; it takes a second or two."""
 
 _BEHIND: Final = timedelta(seconds=1)
 """For a watch to tell what the API server has."""
@@ -77,8 +83,19 @@ class Deciding:
         client: Client,
         surroundings: Surroundings,
         clock: Clock,
+        guarded_since: Callable[[], datetime | None],
     ) -> None:
-        """Take the parts."""
+        """Take the parts.
+
+        Args:
+            world: What the watches told.
+            gatherer: Observes identities.
+            client: To make sure before a denial.
+            surroundings: Looks up whom a request names.
+            clock: Tells when.
+            guarded_since: Since when nobody but kubelets can make requests, None while others can.
+        """
+        self._guarded_since = guarded_since
         self._world = world
         self._gatherer = gatherer
         self._client = client
@@ -97,6 +114,9 @@ class Deciding:
             UnavailableError: The API server is away.
             ForbiddenError: We may not read what is needed.
         """
+        since = self._guarded_since()
+        if since is None or request.created <= since + _IN_FORCE:
+            return _unguarded(request)
         name, stub = check_annotations(request), read_stub(request.stub)
         if isinstance(name, Denial):
             return name
@@ -161,6 +181,15 @@ class Deciding:
 def _generation(body: Mapping[str, object]) -> tuple[str, int]:
     metadata = AgentClass.metadata_of(body)
     return metadata.uid, metadata.generation
+
+
+def _unguarded(request: PodCertificateRequest) -> Waiting:
+    message = (
+        f"when it was made, at {format_time(request.created)}, the policy {REQUESTS_POLICY} was "
+        "not in force, by which nobody but a kubelet can ask; create the pod anew once it is "
+        "(agentid doctor tells)"
+    )
+    return Waiting(WaitingReason.UNGUARDED, message)
 
 
 def _behind(key: ObjectKey) -> Waiting:

@@ -60,6 +60,8 @@ class Denial:
 class WaitingReason(StrEnum):
     """Why a request waits, beside the reasons that conditions of an AgentIdentity give."""
 
+    UNGUARDED = "Unguarded"
+    """Anybody may have made the request: no policy was in force that lets only kubelets."""
     IDENTITY_NOT_FOUND = "IdentityNotFound"
     """There is no AgentIdentity of this name in the pod's namespace."""
     DELIVERED_OTHERWISE = "DeliveredOtherwise"

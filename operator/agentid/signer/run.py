@@ -46,6 +46,7 @@ def make_signer(parts: Parts, look_at: Callable[[ObjectKey], None]) -> SignerLoo
                 client=parts.client,
                 surroundings=Surroundings(parts.client, parts.world.pods, parts.clock),
                 clock=parts.clock,
+                guarded_since=lambda: parts.doors.guarded_since,
             ),
             issuance=Issuance(ledger=parts.ledger, clock=parts.clock),
             ledger=parts.ledger,
