@@ -137,8 +137,9 @@ image: $(STAMP) ## Build the image into dist/; a cluster of ours with a node get
 	@$(PY) -m e2e image
 
 lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
-	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
-	$(LOCK) --output-file requirements/dev.txt pyproject.toml --group dev
+	$(LOCK) --output-file requirements/runtime.txt pyproject.toml --extra operator
+	$(LOCK) --output-file requirements/dev.txt pyproject.toml --extra operator --group dev
+	$(LOCK) --output-file requirements/examples.txt pyproject.toml --group examples
 	$(LOCK) --output-file requirements/go.txt --group go
 
 changelog: $(STAMP) ## Show what the fragments in changelog.d say together
