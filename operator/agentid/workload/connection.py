@@ -18,9 +18,12 @@ from agentid.workload.credentials import svid_of
 from agentid.workload.errors import PeerRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import ReadableBuffer
 
     from agentid.identity import SpiffeId
+    from agentid.workload.credentials import Identity
     from agentid.workload.peers import Peers
 
 __all__ = ["CheckedObject", "CheckedSocket", "CheckingContext", "Transport", "peer_of"]
@@ -40,12 +43,14 @@ class CheckingContext(ssl.SSLContext):
     """A context of the module ssl for one version of the files, which knows who is wanted.
 
     Attributes:
-        own: The SPIFFE ID that it shows.
+        own: Who it says it is.
+        require_valid: Raises OwnIdentityError if that has expired, so that no peer would accept it.
         peers: Whom it lets finish a handshake.
         renewing: The context that made this one; connections that come later are made by it.
     """
 
-    own: SpiffeId
+    own: Identity
+    require_valid: Callable[[Identity], None]
     peers: Peers
     renewing: ssl.SSLContext
 
@@ -56,7 +61,14 @@ class CheckedObject(ssl.SSLObject):
     _peer: SpiffeId | None = None
 
     def do_handshake(self) -> None:
-        """Go on with the handshake; raise PeerRefusedError at its end if the peer is not wanted."""
+        """Go on with the handshake.
+
+        Raises:
+            OwnIdentityError: The certificate of this workload has expired.
+            PeerRefusedError: The peer is not wanted, which turns out at the end.
+        """
+        if self._peer is None:
+            _begin(self)
         super().do_handshake()
         if self._peer is None:
             self._peer = _admit(self)
@@ -81,7 +93,9 @@ class CheckedSocket(ssl.SSLSocket):
     _peer: SpiffeId | None = None
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - theirs
-        """Shake hands; raise PeerRefusedError if the peer is not wanted."""
+        """Shake hands; errors as of `CheckedObject.do_handshake`."""
+        if self._peer is None:
+            _begin(self)
         super().do_handshake(block)
         if self._peer is None:
             self._peer = _admit(self)
@@ -153,6 +167,12 @@ def _context_of(connection: CheckedObject | CheckedSocket) -> CheckingContext:
     return context
 
 
+def _begin(connection: CheckedObject | CheckedSocket) -> None:
+    """Before a handshake, where errors end the connection as any that OpenSSL has."""
+    context = _context_of(connection)
+    context.require_valid(context.own)
+
+
 def _admit(connection: CheckedObject | CheckedSocket) -> SpiffeId:
     """The last step of a handshake; the peer's SPIFFE ID.
 
@@ -178,6 +198,7 @@ def _wanted(connection: CheckedObject | CheckedSocket, context: CheckingContext)
     Raises:
         PeerRefusedError: One of them does not hold.
     """
+    own = context.own.spiffe_id
     if connection.session_reused:
         msg = "the peer resumed a session, which verifies nothing; it has to shake hands anew"
         raise PeerRefusedError(msg)
@@ -190,13 +211,13 @@ def _wanted(connection: CheckedObject | CheckedSocket, context: CheckingContext)
     except InputError as error:
         msg = f"the peer is refused: {error}"
         raise PeerRefusedError(msg) from error
-    if peer.trust_domain != context.own.trust_domain:
+    if peer.trust_domain != own.trust_domain:
         msg = (
-            f"the peer {peer} is of another trust domain than {context.own}, whose bundle cannot "
+            f"the peer {peer} is of another trust domain than {own}, whose bundle cannot "
             "vouch for it"
         )
         raise PeerRefusedError(msg)
     if peer not in context.peers:
-        msg = f"the peer {peer} is not one of those that {context.own} talks to"
+        msg = f"the peer {peer} is not one of those that {own} talks to"
         raise PeerRefusedError(msg)
     return peer

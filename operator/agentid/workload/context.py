@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import ssl
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from agentid.workload.connection import CheckedObject, CheckedSocket, CheckingContext
 from agentid.workload.credentials import equip
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Self
 
-    from agentid.workload.credentials import Credentials
+    from agentid.workload.credentials import Credentials, Identity
     from agentid.workload.peers import Peers
 
-__all__ = ["WorkloadContext"]
+__all__ = ["Source", "WorkloadContext"]
+
+
+class Source(Protocol):
+    """Where a context has its files from."""
+
+    def present(self) -> Credentials:
+        """The newest files that can be used."""
+
+    def require_valid(self, own: Identity) -> None:
+        """Raise OwnIdentityError if these have expired."""
 
 
 class WorkloadContext(ssl.SSLContext):
@@ -36,7 +46,7 @@ class WorkloadContext(ssl.SSLContext):
     def __new__(
         cls,
         protocol: ssl._SSLMethod,
-        current: Callable[[], Credentials],  # noqa: ARG004 - __init__ takes it
+        source: Source,  # noqa: ARG004 - __init__ takes it
         peers: Peers,  # noqa: ARG004
         minimum_version: ssl.TLSVersion,  # noqa: ARG004
     ) -> Self:
@@ -46,7 +56,7 @@ class WorkloadContext(ssl.SSLContext):
     def __init__(
         self,
         protocol: ssl._SSLMethod,  # noqa: ARG002 - __new__ takes it
-        current: Callable[[], Credentials],
+        source: Source,
         peers: Peers,
         minimum_version: ssl.TLSVersion,
     ) -> None:
@@ -54,12 +64,12 @@ class WorkloadContext(ssl.SSLContext):
 
         Args:
             protocol: `ssl.PROTOCOL_TLS_CLIENT` or `ssl.PROTOCOL_TLS_SERVER`.
-            current: Gives the files of this moment, or raises OwnIdentityError.
+            source: Gives the files of this moment.
             peers: Whom a connection may be with.
             minimum_version: The oldest TLS that is spoken.
         """
         super().__init__()
-        self._current = current
+        self._source = source
         self._peers = peers
         self._lock = threading.Lock()
         self._alpn: tuple[str, ...] = ()
@@ -101,7 +111,7 @@ class WorkloadContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """As in the module ssl; errors as of `wrap_socket`, those of the peer by the handshake."""
+        """As in the module ssl; the handshake raises what `wrap_socket` does."""
         _refuse(session)
         return self._inner().wrap_bio(
             incoming, outgoing, server_side=server_side, server_hostname=server_hostname
@@ -135,7 +145,7 @@ class WorkloadContext(ssl.SSLContext):
 
     def _inner(self) -> CheckingContext:
         """A context of the present files, and of the protocols that were asked for last."""
-        credentials, alpn = self._current(), self._alpn
+        credentials, alpn = self._source.present(), self._alpn
         with self._lock:
             if self._made_of is not credentials:
                 self._made, self._made_of = {}, credentials
@@ -146,7 +156,8 @@ class WorkloadContext(ssl.SSLContext):
 
     def _make(self, credentials: Credentials, alpn: tuple[str, ...]) -> CheckingContext:
         made = CheckingContext(self.protocol)
-        made.own = credentials.identity.spiffe_id
+        made.own = credentials.identity
+        made.require_valid = self._source.require_valid
         made.peers = self._peers
         made.renewing = self
         made.sslobject_class = CheckedObject

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Credentials", "Identity", "equip", "read_credentials", "svid_of"]
 
 _CERTIFICATE = "CERTIFICATE"
-_SENTENCES = {
-    "KEY_VALUES_MISMATCH": "the private key is not the one of the certificate",
-    "UNSUPPORTED": "the OpenSSL of this Python knows no such key",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,9 @@ def read_credentials(files: Files) -> Credentials:
     try:
         equip(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), made)
     except ssl.SSLError as error:
-        why = _SENTENCES.get(error.reason, str(error))
+        why = f"the OpenSSL of this Python ({ssl.OPENSSL_VERSION}) takes none of it: {error}"
+        if error.reason == "KEY_VALUES_MISMATCH":
+            why = "the private key is not the one of the certificate"
         msg = f"{files.source} and {BUNDLE}: {why}"
         raise InputError(msg) from error
     return made

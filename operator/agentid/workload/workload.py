@@ -90,7 +90,7 @@ class Workload:
     @property
     def identity(self) -> Identity:
         """Who it is, by the files that are there now; it may have expired."""
-        return self._present().identity
+        return self.present().identity
 
     def client_context(
         self, peers: Peers, *, minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
@@ -101,7 +101,7 @@ class Workload:
             peers: Whom it may reach; with the empty set every handshake fails.
             minimum_version: `ssl.TLSVersion.TLSv1_2` for a peer that knows no better.
         """
-        return WorkloadContext(ssl.PROTOCOL_TLS_CLIENT, self._in_force, peers, minimum_version)
+        return WorkloadContext(ssl.PROTOCOL_TLS_CLIENT, self, peers, minimum_version)
 
     def server_context(
         self, peers: Peers, *, minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
@@ -112,32 +112,25 @@ class Workload:
             peers: Who may call; with the empty set every handshake fails.
             minimum_version: `ssl.TLSVersion.TLSv1_2` for a caller that knows no better.
         """
-        return WorkloadContext(ssl.PROTOCOL_TLS_SERVER, self._in_force, peers, minimum_version)
+        return WorkloadContext(ssl.PROTOCOL_TLS_SERVER, self, peers, minimum_version)
 
-    def __repr__(self) -> str:
-        """Who it is, and by which files."""
-        return f"Workload({str(self._directory.path)!r}, {self._credentials.identity.spiffe_id})"
-
-    def _in_force(self) -> Credentials:
-        """The files for a new connection.
+    def require_valid(self, own: Identity) -> None:
+        """Refuse to begin a connection with a certificate that no peer would accept.
 
         Raises:
-            OwnIdentityError: Their certificate has expired, so that no peer would accept it.
+            OwnIdentityError: It has expired.
         """
-        credentials = self._present()
-        identity = credentials.identity
-        if self._clock.now() > identity.not_after:
+        if self._clock.now() > own.not_after:
             msg = (
-                f"the certificate of {identity.spiffe_id} expired at {identity.not_after:%FT%TZ}, "
-                f"and {self._directory.path} holds no newer one; look at the conditions of the "
+                f"the certificate of {own.spiffe_id} expired at {own.not_after:%FT%TZ}, and "
+                f"{self._directory.path} holds no newer one; look at the conditions of the "
                 "AgentIdentity and at the Events of the pod"
             )
             self._tell_once(logging.ERROR, msg)
             raise OwnIdentityError(msg)
-        return credentials
 
-    def _present(self) -> Credentials:
-        """The newest files that could be used."""
+    def present(self) -> Credentials:
+        """The newest files that can be used; reads them if they have changed."""
         mark = self._directory.mark()
         if mark == self._seen and self._failed_at is None:
             return self._credentials
@@ -146,6 +139,10 @@ class Workload:
         if reload is not None and self._on_reload is not None:
             self._on_reload(reload)
         return self._credentials
+
+    def __repr__(self) -> str:
+        """Who it is, and by which files."""
+        return f"Workload({str(self._directory.path)!r}, {self._credentials.identity.spiffe_id})"
 
     def _look(self, mark: Mark | None) -> Reload | None:
         """Read the files again if there is a reason to."""
