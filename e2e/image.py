@@ -29,15 +29,64 @@ from e2e.progress import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["IMAGE", "BuiltImage", "image", "load", "node_of", "unpacked_size"]
+__all__ = [
+    "EXAMPLE_IMAGE",
+    "IMAGE",
+    "BuiltImage",
+    "example_image",
+    "image",
+    "load",
+    "node_of",
+    "unpacked_size",
+]
 
 IMAGE: Final = f"localhost/agentid:{__version__}"
 """What it is called where it is built, and what the chart asks for by default."""
 
+EXAMPLE_IMAGE: Final = f"localhost/agentid-example:{__version__}"
+"""The agents of examples/; their manifests ask for it."""
+
 _ROOT: Final = Path(__file__).parent.parent
-_DOCKERFILE: Final = _ROOT / "operator" / "agentid" / "Dockerfile"
 _SBOM: Final = "usr/share/agentid/sbom.cdx.json"
-_INPUTS: Final = ("image", "operator/agentid", "requirements/runtime.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What an image is made of.
+
+    Attributes:
+        tag: What it is called.
+        dockerfile: Below the root of the checkout.
+        lock: The requirements that are installed in it.
+        folders: What else goes into it.
+        sbom: Where in it its SBOM is, None where it has none.
+    """
+
+    tag: str
+    dockerfile: str
+    lock: str
+    folders: tuple[str, ...]
+    sbom: str | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Everything of the checkout that it depends on."""
+        return (*self.folders, self.dockerfile, self.lock)
+
+
+_AGENTID: Final = _Recipe(
+    IMAGE,
+    "operator/agentid/Dockerfile",
+    "requirements/runtime.txt",
+    ("image", "operator/agentid"),
+    _SBOM,
+)
+_EXAMPLE: Final = _Recipe(
+    EXAMPLE_IMAGE,
+    "examples/Dockerfile",
+    "requirements/examples.txt",
+    ("examples", "operator/agentid"),
+)
 
 _SUITE: Final = "trixie"
 _PACKAGES: Final = "ca-certificates,python3,python3-pip"
@@ -56,7 +105,7 @@ class BuiltImage:
 
     Attributes:
         archive: As `docker save` writes it.
-        sbom: What it consists of, CycloneDX.
+        sbom: What it consists of, CycloneDX; not written where the image has none.
     """
 
     archive: Path
@@ -69,13 +118,27 @@ def image() -> BuiltImage:
     Raises:
         E2EError: It cannot be built here; the message says what is missing.
     """
-    place = cache() / "image" / _digest()
+    return _image(_AGENTID)
+
+
+def example_image() -> BuiltImage:
+    """Return the image of the example agents, likewise.
+
+    Raises:
+        E2EError: It cannot be built here; the message says what is missing.
+    """
+    return _image(_EXAMPLE)
+
+
+def _image(recipe: _Recipe) -> BuiltImage:
+    kind = recipe.tag.rpartition("/")[2].partition(":")[0].replace("agentid", "image")
+    place = cache() / kind / _digest(recipe)
     built = BuiltImage(place / "agentid.tar", place / "agentid.cdx.json")
     place.mkdir(parents=True, exist_ok=True)
     with alone(place / "lock"):
         if not built.archive.exists():
             _require_tools()
-            _build(built)
+            _build(recipe, built)
             _forget(place)
     return built
 
@@ -112,16 +175,16 @@ def _forget(newest: Path) -> None:
         shutil.rmtree(each, ignore_errors=True)
 
 
-def _digest() -> str:
+def _digest(recipe: _Recipe) -> str:
     hashed = hashlib.sha256(f"{_SUITE} {_PACKAGES}".encode())
-    for path in _sources():
+    for path in _sources(recipe):
         content = path.read_bytes()
         hashed.update(f"{path.relative_to(_ROOT)} {len(content)}\n".encode() + content)
     return hashed.hexdigest()[:16]
 
 
-def _sources() -> Iterator[Path]:
-    for name in _INPUTS:
+def _sources(recipe: _Recipe) -> Iterator[Path]:
+    for name in recipe.inputs:
         found = _ROOT / name
         paths = sorted(found.rglob("*")) if found.is_dir() else [found]
         yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
@@ -143,12 +206,13 @@ def _require_tools() -> None:
         _run(*command, environment=quiet)
 
 
-def _build(built: BuiltImage) -> None:
-    say(f"Building {IMAGE} (a minute or two the first time, then cached)")
-    base, wheels = _base(), _wheels()
-    from_line = re.search(r"^FROM (\S+) AS build$", _DOCKERFILE.read_text(), re.MULTILINE)
+def _build(recipe: _Recipe, built: BuiltImage) -> None:
+    say(f"Building {recipe.tag} (a minute or two the first time, then cached)")
+    base, wheels = _base(), _wheels(_ROOT / recipe.lock)
+    dockerfile = _ROOT / recipe.dockerfile
+    from_line = re.search(r"^FROM (\S+)(?: AS build)?$", dockerfile.read_text(), re.MULTILINE)
     if from_line is None:
-        msg = f"{_DOCKERFILE}: no line `FROM … AS build`"
+        msg = f"{dockerfile}: no line `FROM …` with the base"
         raise E2EError(msg)
     with tempfile.TemporaryDirectory(dir=built.archive.parent) as scratch:
         work = Path(scratch)
@@ -160,17 +224,18 @@ def _build(built: BuiltImage) -> None:
         (work / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
         _run(
             *buildah, "bud", "--isolation", "chroot", "--pull-never",
-            "--timestamp", "0", "--file", _DOCKERFILE, "--tag", IMAGE,
+            "--timestamp", "0", "--file", dockerfile, "--tag", recipe.tag,
             "--volume", f"{work / 'pip.conf'}:/etc/pip.conf:ro",
             "--volume", f"{wheels}:/wheels:ro",
             _ROOT,
         )  # fmt: skip
-        container = _run(*buildah, "from", "--pull-never", IMAGE).strip()
-        mounted = Path(_run(*buildah, "mount", container).strip())
-        shutil.copy(mounted / _SBOM, built.sbom)
-        _run(*buildah, "umount", container)
+        if recipe.sbom is not None:
+            container = _run(*buildah, "from", "--pull-never", recipe.tag).strip()
+            mounted = Path(_run(*buildah, "mount", container).strip())
+            shutil.copy(mounted / recipe.sbom, built.sbom)
+            _run(*buildah, "umount", container)
         archive = work / "agentid.tar"
-        _run(*buildah, "push", IMAGE, f"docker-archive:{archive}:{IMAGE}")
+        _run(*buildah, "push", recipe.tag, f"docker-archive:{archive}:{recipe.tag}")
         archive.replace(built.archive)
 
 
@@ -197,9 +262,8 @@ def _mirror() -> str:
     raise E2EError(msg)
 
 
-def _wheels() -> Path:
+def _wheels(lock: Path) -> Path:
     """The locked dependencies as wheels for the image's interpreter."""
-    lock = _ROOT / "requirements" / "runtime.txt"
     key = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     folder = cache() / "wheels" / key
     folder.parent.mkdir(parents=True, exist_ok=True)

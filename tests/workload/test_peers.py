@@ -89,6 +89,13 @@ def test_a_pattern_that_is_none_is_refused(text: str, message: str) -> None:
         matching(text)
 
 
+def test_a_set_says_what_is_in_it() -> None:
+    """For a line of a log."""
+    peers = matching(f"{TD}/ns/*/agent/x") | exactly(READER) | any_of("other.org")
+    assert str(peers) == f"{TD}/ns/*/agent/x, {READER}, spiffe://other.org"
+    assert str(NOBODY) == "nobody"
+
+
 @pytest.mark.parametrize("make", [any_of, exactly, matching])
 def test_what_is_no_text_is_refused(make: object) -> None:
     """Callers may be untyped."""

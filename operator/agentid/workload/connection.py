@@ -58,6 +58,7 @@ class CheckingContext(ssl.SSLContext):
 class CheckedObject(ssl.SSLObject):
     """What asyncio, uvloop and httpx use."""
 
+    _has_begun = False
     _peer: SpiffeId | None = None
 
     def do_handshake(self) -> None:
@@ -67,8 +68,11 @@ class CheckedObject(ssl.SSLObject):
             OwnIdentityError: The certificate of this workload has expired.
             PeerRefusedError: The peer is not wanted, which turns out at the end.
         """
-        if self._peer is None:
+        # Not in the first step, in which nothing has been heard of the peer: aiohttp on uvloop
+        # leaves a socket open where that fails.
+        if self._peer is None and self._has_begun:
             _begin(self)
+        self._has_begun = True
         super().do_handshake()
         if self._peer is None:
             self._peer = _admit(self)
@@ -168,7 +172,7 @@ def _context_of(connection: CheckedObject | CheckedSocket) -> CheckingContext:
 
 
 def _begin(connection: CheckedObject | CheckedSocket) -> None:
-    """Before a handshake, where errors end the connection as any that OpenSSL has."""
+    """Within a handshake, where errors end the connection as those of OpenSSL do."""
     context = _context_of(connection)
     context.require_valid(context.own)
 

@@ -52,6 +52,10 @@ class _Pattern:
         in_a_pod = agent is not None and agent.pod_uid is not None
         return self._all_fit(found) or (in_a_pod and self._all_fit(found[:-2]))
 
+    def __str__(self) -> str:
+        """The pattern as `matching` reads it."""
+        return f"{self.trust_domain.id_string}/{'/'.join(self.segments)}"
+
     def _all_fit(self, found: list[str]) -> bool:
         return len(found) == len(self.segments) and all(
             _segment_fits(pattern, segment)
@@ -88,6 +92,12 @@ class Peers:
             or peer in self.ids
             or any(each.fits(peer) for each in self.patterns)
         )
+
+    def __str__(self) -> str:
+        """For people: everything that is in it."""
+        texts = {each.id_string for each in self.trust_domains}
+        texts.update(map(str, self.ids | self.patterns))
+        return ", ".join(sorted(texts)) or "nobody"
 
     def __or__(self, other: Peers) -> Peers:
         """Whoever is in either."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Protocol, cast
 
-from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
+from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
 
 from agentid.errors import InputError
@@ -60,9 +60,8 @@ def secure(config: uvicorn.Config, workload: Workload, peers: Peers) -> uvicorn.
         raise ValueError(msg)
     context = workload.server_context(peers)
     config.ssl_context_factory = lambda *_: context
-    config.http = _naming(_resolved(config.http, HTTP_PROTOCOLS))
-    ws = _resolved(config.ws, WS_PROTOCOLS)
-    config.ws = "none" if ws is None else _naming(ws)
+    config.http = _naming(_resolved(config.http))
+    config.ws = "none"
     return config
 
 
@@ -89,19 +88,17 @@ class _Protocol(Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
 
-def _resolved(chosen: object, named: Mapping[str, str | None]) -> type[asyncio.Protocol] | None:
-    found = import_from_string(named.get(chosen, chosen)) if isinstance(chosen, str) else chosen
-    if found is not None and not inspect.isclass(found):
-        msg = f"agentid.workload: {found!r} is no protocol of uvicorn's"
+def _resolved(chosen: object) -> type[asyncio.Protocol]:
+    name = HTTP_PROTOCOLS.get(chosen, chosen) if isinstance(chosen, str) else ""
+    found = import_from_string(name) if name else chosen
+    if not inspect.isclass(found):
+        msg = f"agentid.workload: {chosen!r} is no HTTP protocol of uvicorn's"
         raise ValueError(msg)
-    return cast("type[asyncio.Protocol] | None", found)
+    return cast("type[asyncio.Protocol]", found)
 
 
-def _naming(protocol: type[asyncio.Protocol] | None) -> type[asyncio.Protocol]:
+def _naming(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
     """The protocol, with an application that is told who is at the other end of its connection."""
-    if protocol is None:
-        msg = "agentid.workload: a server needs an HTTP protocol"
-        raise ValueError(msg)
 
     def connection_made(self: _Protocol, transport: asyncio.BaseTransport) -> None:
         protocol.connection_made(cast("asyncio.Protocol", self), transport)
