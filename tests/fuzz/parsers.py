@@ -53,6 +53,8 @@ from agentid.signer.stub import read_stub
 from agentid.verify import BundleSet, Verifier
 from agentid.verify.bundles import read_bundle
 from agentid.verify.revocation import read_crls
+from agentid.workload.credentials import read_credentials, svid_of
+from agentid.workload.files import Files
 from tests.fuzz import samples
 from tests.fuzz.mutations import (
     changed_der,
@@ -93,6 +95,18 @@ class Parser:
     change: Change = changed_raw
     fix: Callable[[bytes], bytes] = _as_it_is
     error: type[Exception] | None = InputError
+
+
+def _workload_files(file: str) -> Callable[[bytes], object]:
+    """A reader of a pod's files, with the other one as it should be."""
+
+    def parse(data: bytes) -> object:
+        (good,), bundle = samples.credentials(), samples.ca().bundle.pem
+        is_bundle = file == "ca.crt"
+        files = Files("credentials.pem", good if is_bundle else data, data if is_bundle else bundle)
+        return read_credentials(files)
+
+    return parse
 
 
 def _authority(file: str) -> Parser:
@@ -202,6 +216,19 @@ PARSERS = (
         lambda data: PathCertificate.parse(data, what="leaf"),
         samples.certificates,
         changed_der,
+    ),
+    Parser("peer", svid_of, lambda: samples.certificates()[:1], changed_der),
+    Parser(
+        "workload-credentials",
+        _workload_files("credentials.pem"),
+        samples.credentials,
+        changed_pem,
+    ),
+    Parser(
+        "workload-bundle",
+        _workload_files("ca.crt"),
+        lambda: (samples.ca().bundle.pem,),
+        changed_pem,
     ),
     Parser("describe-der", describe, samples.certificates, changed_der),
     Parser("describe-pem", describe, samples.chains, changed_pem),

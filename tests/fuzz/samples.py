@@ -212,6 +212,12 @@ def tls_chains() -> tuple[bytes, ...]:
 
 
 @cache
+def credentials() -> tuple[bytes, ...]:
+    """What a pod finds in `credentials.pem`: key and chain."""
+    made = ca().issue()
+    return (to_pkcs8_pem(made.private_key) + made.leaf.chain_pem,)
+
+
 def authority_records() -> tuple[bytes, ...]:
     """What an issuer keeps about its authorities."""
     return (ca().authority_set.files[RECORDS_FILE],)

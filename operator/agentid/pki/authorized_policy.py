@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-import orjson
-
 from agentid.errors import InputError, UnknownVersionError
 from agentid.identity.quoting import quoted
 
@@ -120,6 +118,8 @@ class AuthorizedPolicy:
 
     def document(self, *, agent_class: str, tier: str, sponsor: str | None) -> bytes:
         """The policy document: JSON in UTF-8, keys sorted, no white space (RFC 8785)."""
+        import orjson  # noqa: PLC0415 - agents have none, and write no policy
+
         schedule = self.schedule
         return orjson.dumps(
             {
@@ -149,6 +149,8 @@ def read_document(document: bytes) -> AuthorizedPolicy:
         InputError: It is too long, or no policy document.
         UnknownVersionError: It is of another version.
     """
+    import orjson  # noqa: PLC0415 - as above
+
     if len(document) > MAX_DOCUMENT_BYTES:
         msg = f"policy document: {len(document)} bytes, at most {MAX_DOCUMENT_BYTES} are read"
         raise InputError(msg)
