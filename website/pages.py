@@ -39,6 +39,7 @@ _FIRST: Final = {
     "guides": (
         "first-agent.md",
         "choose-a-class.md",
+        "workload.md",
         "verify-an-agent.md",
         "incident.md",
         "rotate-an-authority.md",

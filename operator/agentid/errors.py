@@ -21,6 +21,9 @@ AgentIdError
 └── InternalError            an invariant of agentid's own does not hold
 ```
 
+`agentid.workload` adds two that are errors of the module ssl as well: OwnIdentityError and
+PeerRefusedError.
+
 A class exists only where a caller decides differently. The message of each is written for the
 person who reads it: what object and field, what was found, what is allowed, what to do next.
 """
