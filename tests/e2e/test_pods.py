@@ -155,7 +155,7 @@ def test_each_replica_has_its_own_before_its_first_instruction(
         for each in release.get("secrets", AGENTS)
         if name in each["metadata"]["name"]
     ]
-    until("three pods in the status", lambda: pods_status(release, name)["certificates"] == 3)
+    until("three pods in the status", lambda: pods_status(release, name).get("certificates") == 3)
 
     gone, *others = running
     (serial,) = live[gone]
