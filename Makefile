@@ -30,8 +30,8 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust demo demo-down \
-	cluster-up cluster-down run screenshots crds chart image e2e reference monitoring monitoring-test \
+.PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust bench-pods demo demo-down \
+	cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
 	dashboard-picture docs docs-serve gitops lock changelog clean
 
 help: ## List the targets
@@ -80,6 +80,9 @@ test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install D
 	$(PYTEST) -m node
 
 e2e: $(STAMP) ## Image, chart and agents on a real node; needs root, may install Debian packages
+	$(PYTEST) -m "e2e and not slow"
+
+e2e-full: $(STAMP) ## The same, and what a kubelet does in a quarter of an hour
 	$(PYTEST) -m e2e
 
 bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
@@ -88,6 +91,9 @@ bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API serve
 bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying
 	@set -e; for part in issuing revocation_bytes responder admission signing verifying revoking incident; do \
 		echo "# $$part"; $(PY) -m bench.$$part; done
+
+bench-pods: $(STAMP) ## Measure how much later a pod starts that gets a certificate; needs root
+	@$(PY) -m bench.pod_start
 
 demo: $(STAMP) ## The whole story on a real cluster: issue, verify, renew, revoke
 	@$(PY) -m e2e.demo
