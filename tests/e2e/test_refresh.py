@@ -38,7 +38,10 @@ pytestmark = [
 
 VALUES: dict[str, Any] = {
     "image": {"pullPolicy": "Never"},
-    "issuer": {"trustDomain": "agents.example.com", "spec": {"propagationTime": "1m"}},
+    "issuer": {
+        "trustDomain": "agents.example.com",
+        "spec": {"rotation": {"propagationTime": "1m"}},
+    },
 }
 PODS = 6
 """A kubelet adds up to five minutes by chance to the time that it is told; the first of six is
