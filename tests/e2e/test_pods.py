@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from cryptography import x509
 
 from e2e.chart import CHART
-from e2e.image import image, load
+from e2e.image import example_image, image, load
 from e2e.providers import DevCluster
 from tests.support.api import until
 from tests.support.opted_in import (
@@ -32,7 +34,6 @@ from tests.support.release import AGENTS, NAMESPACE, Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.e2e,
@@ -44,6 +45,7 @@ VALUES: dict[str, Any] = {
     "issuer": {"trustDomain": "agents.example.com"},
 }
 MANY = 50
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Installed:
@@ -271,3 +273,45 @@ def uids_of(release: Release, name: str) -> set[tuple[str, int]]:
         for each in release.get("pods", AGENTS)
         if each["metadata"]["labels"].get("app") == name
     }
+
+
+@pytest.mark.parametrize(
+    ("folder", "namespace", "service", "allowed"),
+    [
+        pytest.param("two_agents", "two-agents", "archive", "clerk", id="two-agents"),
+        pytest.param("mcp", "mcp-agents", "tools", "assistant", id="mcp"),
+    ],
+)
+def test_the_examples_talk_and_turn_strangers_away(
+    installed: Installed, folder: str, namespace: str, service: str, allowed: str
+) -> None:
+    """As their README has it, but for the address: there is no DNS on this node."""
+    release = installed.switch("Webhook")
+    load(example_image(), release.cluster.directory)
+    bodies = list(yaml.safe_load_all((EXAMPLES / folder / "kubernetes.yaml").read_text()))
+    release.cluster.kubectl("create", "namespace", namespace)
+    release.apply(*(each for each in bodies if each["kind"] in {"Namespace", "Service"}))
+    where = ("-n", namespace, "-o", "jsonpath={.spec.clusterIP}")
+    address = release.cluster.kubectl("get", "service", service, *where).stdout
+    agents = {"AgentIssuer", "AgentClass", "AgentIdentity", "ServiceAccount"}
+    release.apply(*(each for each in bodies if each["kind"] in agents))
+
+    def granted() -> bool:
+        found = release.get("agentidentities", namespace)
+        return bool(found) and all("podCertificate" in each.get("status", {}) for each in found)
+
+    until("the agents", granted)
+    text = json.dumps([each for each in bodies if each["kind"] == "Deployment"])
+    host = f"{service}.{namespace}.svc"
+    assert host in text
+    release.apply(*json.loads(text.replace(host, address)))
+
+    def calls(app: str) -> list[dict[str, Any]]:
+        command = ("logs", "-n", namespace, "-l", f"app={app}", "--tail=-1")
+        lines = release.cluster.kubectl(*command, check=False).stdout.splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    until("five answers", lambda: sum(each["ok"] for each in calls(allowed)) >= 5, 180)
+    until("a stranger that asked", lambda: len(calls("stranger")) >= 3, 120)
+    assert not any(each["ok"] for each in calls("stranger"))
+    release.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
