@@ -30,7 +30,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust bench-pods demo demo-down \
+.PHONY: protos help dev fmt lint types test test-unit test-integration test-node test-go bench bench-trust bench-pods demo demo-down \
 	cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
 	dashboard-picture docs docs-serve gitops lock changelog clean
 
@@ -61,6 +61,7 @@ lint: $(STAMP) ## Style, layers, generated files
 	$(PY) -m gitops --check
 	$(PY) -m monitoring --check
 	$(PY) -m e2e.chart --check
+	$(PY) -m e2e.protos --check
 
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
@@ -135,6 +136,9 @@ dashboard-picture: $(STAMP) ## Picture of the dashboard for the docs; needs Prom
 
 crds: $(STAMP) ## Generate crds/ from the models; then comes `make chart`
 	$(PY) -m agentid crds --output crds
+
+protos: $(STAMP) ## Generate the messages that the node plugin speaks, from their protocol files
+	$(PY) -m e2e.protos
 
 chart: $(STAMP) ## Generate what is generated of helm/agentid, and manifests/ from it, by Helm
 	@$(PY) -m e2e.chart
