@@ -137,8 +137,7 @@ class Stream:
     async def next(self, seconds: float = 10) -> bytes:
         """The next message; the status, raised, where the stream has ended instead."""
         message = await asyncio.wait_for(self._call.read(), seconds)
-        if not isinstance(message, bytes):
-            raise EOFError
+        assert isinstance(message, bytes), "the stream has ended"
         return message
 
     async def status(self, seconds: float = 10) -> tuple[grpc.StatusCode, str]:

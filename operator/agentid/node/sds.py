@@ -3,9 +3,13 @@
 | name | secret |
 |---|---|
 | `default`, the pod's SPIFFE ID | certificate and key |
-| `ROOTCA`, `spiffe://<trust domain>` | the roots of the pod's trust domain, with its CRLs |
+| `ROOTCA`, `spiffe://<trust domain>` | the roots of the pod's trust domain |
+| `ROOTCA-CRL` | the same, with the CRLs of the issuer |
 | `spiffe://<foreign trust domain>` | the roots of a federated one |
 | `ALL` | the roots of each trust domain, for Envoy's SPIFFE validator |
+
+The CRLs have a name of their own, since an Envoy that has some refuses each leaf that they do not
+cover: every leaf of an ephemeral class.
 """
 
 from __future__ import annotations
@@ -157,7 +161,7 @@ async def _response(
     context: Context, material: Material, names: Iterable[str], nonce: str
 ) -> bytes:
     secrets, unknown = secrets_of(material, names)
-    if unknown:
+    if unknown is not None:
         await abort(
             context,
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -189,6 +193,8 @@ def secrets_of(
         if name in {"default", identity}:
             secrets.append(_certificate(name, material))
         elif name in {"ROOTCA", domain}:
+            secrets.append(_roots(name, material.bundle_pem, None))
+        elif name == "ROOTCA-CRL" and material.crl_pem is not None:
             secrets.append(_roots(name, material.bundle_pem, material.crl_pem))
         elif name == "ALL":
             secrets.append(_validator(name, material))

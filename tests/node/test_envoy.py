@@ -1,0 +1,204 @@
+"""Two Envoys that talk mTLS by SDS from the sockets of two pods, while certificates rotate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import http.client
+import json
+import subprocess
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.support.node import POD, SteeredSource, served
+from tests.support.probing import ports
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from agentid.testing.node_issuer import FakeNodeIssuer
+
+Json = dict[str, Any]
+
+TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+FILTERS: Final = "type.googleapis.com/envoy.extensions.filters"
+ROTATIONS: Final = 12
+PAUSE: Final = 0.4
+CALLER = "spiffe://example.org/ns/finance/agent/invoice-reader"
+SERVER = "spiffe://example.org/ns/finance/agent/ledger"
+
+
+def address(port: int) -> Json:
+    """An address on this machine."""
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def tls(kind: str, peers: str, **more: object) -> Json:
+    """Certificate and trust by SDS from the cluster `agent_socket`."""
+    source = {
+        "resource_api_version": "V3",
+        "api_config_source": {
+            "api_type": "GRPC",
+            "transport_api_version": "V3",
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "agent_socket"}}],
+        },
+    }
+    common = {
+        "tls_certificate_sds_secret_configs": [{"name": "default", "sds_config": source}],
+        "validation_context_sds_secret_config": {"name": peers, "sds_config": source},
+    }
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": f"{TLS}.{kind}", "common_tls_context": common, **more},
+    }
+
+
+def listener(port: int, route: Json, **chain: object) -> Json:
+    """HTTP on a port; it tells who called."""
+    manager = f"{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager"
+    router = {"@type": f"{FILTERS}.http.router.v3.Router"}
+    peer = {"header": {"key": "x-peer", "value": "%DOWNSTREAM_PEER_URI_SAN%"}}
+    host = {
+        "name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}],
+        "response_headers_to_add": [peer],
+    }  # fmt: skip
+    connections = {
+        "@type": manager,
+        "stat_prefix": "test",
+        "common_http_protocol_options": {"max_requests_per_connection": 3},
+        "http_filters": [{"name": "router", "typed_config": router}],
+        "route_config": {"virtual_hosts": [host]},
+    }
+    filters = [{"name": "http", "typed_config": connections}]
+    return {
+        "name": str(port), "address": address(port),
+        "filter_chains": [{"filters": filters, **chain}],
+    }  # fmt: skip
+
+
+def socket_cluster(path: Path) -> Json:
+    """A pod's socket, spoken to in HTTP/2."""
+    options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"@type": options, "explicit_http_config": {"http2_protocol_options": {}}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}}}
+    return {
+        "name": "agent_socket",
+        "connect_timeout": "2s",
+        "typed_extension_protocol_options": {options.partition("/")[2]: http2},
+        "load_assignment": {
+            "cluster_name": "agent_socket", "endpoints": [{"lb_endpoints": [endpoint]}]
+        },
+    }  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def envoy(folder: Path, name: str, *resources: Json, port: int) -> AsyncIterator[None]:
+    """Run one until the context is left; it listens by then."""
+    listeners = [each for each in resources if "address" in each]
+    clusters = [each for each in resources if "address" not in each]
+    config = {
+        "node": {"id": name, "cluster": "test"},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(config))
+    program = str(files("envoy") / "_bin" / "envoy")
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program, "-c", path, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"],
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        for _ in range(200):
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                break
+            await asyncio.sleep(0.1)
+        assert process.poll() is None, log.read_text()[-3000:]
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(port: int) -> tuple[int, str]:
+    """One request on a connection of its own: its status, and who the server took us for."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, str(answer.headers["x-peer"])
+    except OSError as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("peers", ["ROOTCA", "ALL", "spiffe://example.org"])
+async def test_mutual_tls_through_rotations(
+    issuer: FakeNodeIssuer, short_path: Path, peers: str
+) -> None:
+    """Under load, with certificates renewed every 0.4 s, no request fails."""
+    caller = SteeredSource(issuer)
+    server = SteeredSource(issuer, dataclasses.replace(POD, identity="ledger", uid="2"))
+    await caller.renew()
+    await server.renew()
+    door, way_out = ports(2)
+    (short_path / "a").mkdir()
+    (short_path / "b").mkdir()
+    asks = tls(
+        "DownstreamTlsContext", peers, require_client_certificate=True,
+        disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
+    )  # fmt: skip
+    hello = {"direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
+    upstream = {
+        "name": "server",
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": "server",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(door)}}]}],
+        },
+        "transport_socket": tls("UpstreamTlsContext", peers, max_session_keys=0),
+    }
+    async with (
+        served(short_path / "a", caller) as path_a,
+        served(short_path / "b", server) as path_b,
+        envoy(
+            short_path, "server", listener(door, hello, transport_socket=asks),
+            socket_cluster(path_b), port=door,
+        ),
+        envoy(
+            short_path, "caller", listener(way_out, {"route": {"cluster": "server"}}), upstream,
+            socket_cluster(path_a), port=way_out,
+        ),
+    ):  # fmt: skip
+        for _ in range(100):
+            if (await asyncio.to_thread(ask, way_out))[0] == 200:
+                break
+            await asyncio.sleep(0.1)
+        stop = asyncio.Event()
+        seen: list[tuple[int, str]] = []
+
+        async def load() -> None:
+            while not stop.is_set():
+                seen.append(await asyncio.to_thread(ask, way_out))
+
+        work = [asyncio.create_task(load()) for _ in range(4)]
+        for _ in range(ROTATIONS):
+            await asyncio.sleep(PAUSE)
+            await caller.renew()
+            await server.renew()
+        stop.set()
+        await asyncio.gather(*work)
+    assert set(seen) == {(200, CALLER)}
+    assert len(seen) > 100
+    assert {each.pod.identity for each in issuer.issued} == {"invoice-reader", "ledger"}

@@ -1,0 +1,1 @@
+"""Programs that tests run beside themselves, with libraries of others."""
