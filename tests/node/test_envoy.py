@@ -109,7 +109,7 @@ async def envoy(folder: Path, name: str, *resources: Json, port: int) -> AsyncIt
     program = str(files("envoy") / "_bin" / "envoy")
     log = folder / f"{name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - starts in a millisecond
             [program, "-c", path, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"],
             stdout=output, stderr=output,
         )  # fmt: skip

@@ -114,9 +114,7 @@ async def test_names(source: SteeredSource, short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nobody", "spiffe://elsewhere.test", "", "ROOTCA-CRL"])
-async def test_other_names_are_refused(
-    source: SteeredSource, short_path: Path, name: str
-) -> None:
+async def test_other_names_are_refused(source: SteeredSource, short_path: Path, name: str) -> None:
     """A name that is not there is InvalidArgument; CRLs are not where the class has none."""
     await source.renew()
     async with served(short_path, source) as path:

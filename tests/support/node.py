@@ -31,6 +31,7 @@ __all__ = [
     "POD",
     "SteeredSource",
     "Stream",
+    "Told",
     "call",
     "connected",
     "material",
@@ -77,6 +78,17 @@ class SteeredSource:
         fresh = await material(self.issuer, self.pod)
         self.state.put(Serving(fresh))
         return fresh
+
+
+class Told:
+    """Keeps what would become events of pods: UID, reason and message of each."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str, str]] = []
+
+    def __call__(self, pod: PodProof, reason: str, message: str) -> None:
+        """Keep it."""
+        self.said.append((pod.uid, reason, message))
 
 
 def no_validation(token: str, audience: str, bundles: Mapping[str, bytes]) -> JwtClaims:

@@ -66,7 +66,7 @@ class X509Grant:
         bundle_pem: The roots of the trust domain.
         federated: Roots in PEM, by the name of the foreign trust domain.
         crl_pem: The current CRLs of the issuer, all shards; None where the class has none.
-        key_algorithm: Of the next key; the one in the leaf may differ only while a class changes.
+        key_algorithm: Of the next key.
         agent: What `agent.json` says.
     """
 
@@ -150,12 +150,22 @@ class RefusedError(AgentIdError):
 
     Attributes:
         reason: CamelCase, for machines.
-        final: Whether the same pod asking again is pointless until something changes.
+        final: Whether the pod is to have nothing any more, now. Otherwise it keeps what it holds
+            until that runs out.
+        key_algorithm: The kind of key to ask with instead; None where that is not the matter.
     """
 
-    def __init__(self, reason: str, message: str, *, final: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        final: bool = False,
+        key_algorithm: KeyAlgorithm | None = None,
+    ) -> None:
         self.reason = reason
         self.final = final
+        self.key_algorithm = key_algorithm
         super().__init__(message)
 
 
@@ -183,4 +193,8 @@ class IssuerPort(Protocol):
         """What is trusted, by the name of the trust domain, for all issuers there are."""
 
     def changes(self) -> AsyncIterator[Change]:
-        """What changes for pods of this node from now on; it ends when the connection does."""
+        """What changes for pods of this node; it ends when the connection does.
+
+        It begins with the revocations that are in force of certificates of this node's pods, so
+        that a plugin that was away misses none.
+        """

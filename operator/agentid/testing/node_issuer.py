@@ -27,7 +27,7 @@ from agentid.node.issuer import (
     RefusedError,
     X509Grant,
 )
-from agentid.pki import KeyAlgorithm, LeafProfile, prepare, sign
+from agentid.pki import KeyAlgorithm, LeafProfile, check_public_key, prepare, sign
 from agentid.pki.csr import read_csr
 from agentid.pki.jwk import public_jwk
 from agentid.pki.spiffe_bundle import SpiffeBundle, encode_spiffe_bundle
@@ -45,6 +45,7 @@ __all__ = ["FakeNodeIssuer", "IssuedSvid"]
 
 _BACKDATE: Final = timedelta(seconds=60)
 _KID: Final = "fake-1"
+_KEY_ALGORITHM: Final = "KeyAlgorithm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,9 @@ class FakeNodeIssuer:
         """Issue, unless told otherwise."""
         await self._answering("x509", pod)
         key = read_csr(csr_der)
+        if check_public_key(key) is not self.key_algorithm:
+            message = f"the class wants a key of {self.key_algorithm.display_name}"
+            raise RefusedError(_KEY_ALGORITHM, message, key_algorithm=self.key_algorithm)
         now = self.clock.now().replace(microsecond=0)
         spiffe_id = SpiffeId.for_agent(self.ca.trust_domain, pod.namespace, pod.identity)
         validity = Validity.of(now, self.lifetime, _BACKDATE, self.ca.authority.not_after)

@@ -1,0 +1,472 @@
+"""The driver on real mounts: published, renewed, revoked, killed at any moment, taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import random
+import ssl
+import stat
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from agentid.clock import SystemClock
+from agentid.errors import InputError, UnavailableError
+from agentid.node import files
+from agentid.node.driver import Driver, DriverSettings
+from agentid.node.issuer import Change, ChangeKind, RefusedError
+from agentid.node.mounts import Tmpfs, bind_read_only, mounts, unmount
+from agentid.node.state import StateFolder, volume_key
+from agentid.node.volume import VolumeOrder
+from agentid.pki import KeyAlgorithm
+from agentid.pki.keys import public_key_der
+from tests.support.node import POD, Stream, Told, connected, no_validation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from agentid.node.issuer import PodProof
+    from agentid.testing.node_issuer import FakeNodeIssuer
+
+pytestmark = pytest.mark.node
+"""Mounting takes root."""
+
+
+class Node:
+    """A node's folders, and the drivers that come and go on it."""
+
+    def __init__(self, folder: Path, issuer: FakeNodeIssuer) -> None:
+        self.folder = folder
+        self.issuer = issuer
+        self.told = Told()
+        self.settings = DriverSettings(
+            root=folder / "p", targets=folder / "t", publish_seconds=3, bundle_seconds=0.3
+        )
+
+    def target(self, pod: PodProof = POD) -> Path:
+        """Where the kubelet wants the pod's volume."""
+        return self.settings.targets / pod.uid / "mount"
+
+    def order(self, pod: PodProof = POD, group: int | None = None) -> VolumeOrder:
+        """What the kubelet asks for; it has made the folder above by then."""
+        self.target(pod).parent.mkdir(parents=True, exist_ok=True)
+        return VolumeOrder(f"csi-{pod.uid}", self.target(pod), pod, group)
+
+    def make(self) -> Driver:
+        """A driver in a new process, as far as it can tell."""
+        return Driver(
+            self.settings, self.issuer, no_validation, self.told,
+            clock=SystemClock(), random=random.Random(1).random,
+        )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """A driver that runs; ended without a word to its volumes, as by SIGKILL."""
+        made = self.make()
+        await made.start()
+        running = asyncio.create_task(made.run())
+        try:
+            yield made
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await made.close()
+
+    def left(self) -> list[str]:
+        """Mounts of pods, targets and state that are there."""
+        below = [m.path for m in mounts() if self.folder in m.path.parents]
+        state = self.settings.root / "state"
+        found = [str(path.relative_to(self.folder)) for path in below if path != state]
+        found += [entry.name for entry in state.iterdir()]
+        return sorted(found) + [str(path) for path in self.settings.targets.glob("*/mount")]
+
+
+@pytest.fixture
+def node(short_path: Path, issuer: FakeNodeIssuer) -> Iterator[Node]:
+    """A node without pods."""
+    made = Node(short_path, issuer)
+    made.settings.targets.mkdir()
+    yield made
+    for mount in reversed(mounts()):
+        if short_path in mount.path.parents:
+            unmount(mount.path)
+
+
+def pair(folder: Path) -> str:
+    """The serial in `tls.crt`, once OpenSSL has found the key to belong to it."""
+    data = folder / (folder / files.DATA).readlink()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(data / "tls.crt", data / "tls.key")
+    return (data / "tls.crt").read_text()
+
+
+async def until(what: str, condition: object, seconds: float = 5) -> None:
+    """Wait for a condition."""
+    assert callable(condition)
+    for _ in range(int(seconds * 100)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"not within {seconds} s: {what}")
+
+
+async def test_published_and_unpublished(node: Node) -> None:
+    """All files are there, belong together and cannot be written to; afterwards nothing is left."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        target = node.target()
+        pair(target)
+        names = {entry.name for entry in target.iterdir() if not entry.name.startswith(".")}
+        assert names == {
+            "tls.crt", "tls.key", "ca.crt", "agent.json", "credentials.pem", "workload.sock"
+        }  # fmt: skip
+        with pytest.raises(OSError, match="Read-only"):
+            (target / "mine").write_text("x")
+        with pytest.raises(OSError, match="Read-only"):
+            (target / "workload.sock").unlink()
+        async with connected(target / "workload.sock") as channel:
+            assert await Stream(channel, "FetchX509SVID").next()
+        await driver.unpublish("csi-" + POD.uid, target)
+        await driver.unpublish("csi-" + POD.uid, target)
+    assert node.left() == []
+
+
+@pytest.mark.parametrize(
+    ("group", "uid", "groups", "readable"),
+    [
+        pytest.param(None, 65532, [], True, id="no-fsgroup"),
+        pytest.param(2000, 65532, [2000], True, id="fsgroup"),
+        pytest.param(2000, 65532, [], False, id="not-in-fsgroup"),
+    ],
+)
+async def test_who_may_read(
+    node: Node, group: int | None, uid: int, groups: list[int], *, readable: bool
+) -> None:
+    """A container that is not root reads with and without fsGroup; with one, only by it."""
+    node.folder.chmod(0o755)
+    async with node.driver() as driver:
+        await driver.publish(node.order(group=group))
+        target = node.target()
+        for folder in (target.parent, node.settings.targets):
+            folder.chmod(0o755)
+        process = await asyncio.create_subprocess_exec(
+            "cat", str(target / "tls.key"), user=uid, group=uid, extra_groups=groups,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert (await process.wait() == 0) is readable
+        mode = stat.S_IMODE(os.stat(target / "tls.key").st_mode)  # noqa: PTH116
+        assert mode == (0o444 if group is None else 0o440)
+
+
+async def test_published_again(node: Node) -> None:
+    """A republish takes the new token, mounts nothing twice and asks nobody for a certificate."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        for number in range(5):
+            await driver.publish(node.order(dataclasses.replace(POD, token=f"token-{number}")))
+        assert len([m for m in mounts() if m.path == node.target()]) == 1
+        assert node.issuer.calls["x509"] == 1
+        (volume,) = driver.volumes.values()
+        assert volume.pod.token == "token-4"
+        other = dataclasses.replace(node.order(), target=node.target().with_name("other"))
+        with pytest.raises(InputError, match="unpublish it first"):
+            await driver.publish(other)
+
+
+async def test_published_by_many_at_once(node: Node) -> None:
+    """Twenty pods, each published three times at the same moment: each has one volume."""
+    pods = [dataclasses.replace(POD, uid=f"pod-{n}") for n in range(20)]
+    async with node.driver() as driver:
+        await asyncio.gather(*(driver.publish(node.order(pod)) for pod in pods for _ in range(3)))
+        assert node.issuer.calls["x509"] == 20
+        assert len({pair(node.target(pod)) for pod in pods}) == 20
+        await asyncio.gather(
+            *(driver.unpublish(f"csi-{pod.uid}", node.target(pod)) for pod in pods for _ in "ab")
+        )
+    assert node.left() == []
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.RSA3072, KeyAlgorithm.ED25519])
+async def test_key_of_the_class(node: Node, algorithm: KeyAlgorithm) -> None:
+    """The key is of the kind that the class wants, at the second request."""
+    node.issuer.key_algorithm = algorithm
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        pair(node.target())
+    assert (node.issuer.calls["x509"], len(node.issuer.issued)) == (2, 1)
+
+
+@pytest.mark.parametrize("answer", ["refused", "down", "slow"])
+async def test_nothing_is_left_of_what_was_not_granted(node: Node, answer: str) -> None:
+    """A pod that gets no certificate finds no volume, and the next try can succeed."""
+    problem: type[Exception] = UnavailableError
+    if answer == "refused":
+        node.issuer.refused[POD.uid] = RefusedError("NotFound", "no such identity")
+        problem = RefusedError
+    node.issuer.down = answer == "down"
+    node.issuer.slow = 60.0 if answer == "slow" else 0.0
+    async with node.driver() as driver:
+        with pytest.raises(problem, match=r"identity|answer"):
+            await driver.publish(node.order())
+        assert node.left() == []
+        node.issuer.refused.clear()
+        node.issuer.down, node.issuer.slow = False, 0.0
+        await driver.publish(node.order())
+        pair(node.target())
+
+
+async def test_renewed_without_a_mismatch(node: Node) -> None:
+    """Renewed each second with a new key; whoever resolves `..data` finds a pair, every time."""
+    node.issuer.lifetime = timedelta(seconds=2)
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        seen: set[str] = set()
+        end = asyncio.get_running_loop().time() + 4.5
+        while asyncio.get_running_loop().time() < end:
+            with contextlib.suppress(FileNotFoundError):  # exchanged between two opens
+                seen.add(pair(node.target()))
+            await asyncio.sleep(0.003)
+    assert len(seen) >= 4
+    keys = {public_key_der(each.public_key) for each in node.issuer.issued}
+    assert len(keys) == len(node.issuer.issued)
+
+
+async def test_revoked_within_a_second(node: Node) -> None:
+    """Files and stream are gone within a second; readmitted, they come back."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        await until("the feed", lambda: node.issuer.followers)
+        async with connected(node.target() / "workload.sock") as channel:
+            stream = Stream(channel, "FetchX509SVID")
+            await stream.next()
+            node.issuer.revoke(POD.uid)
+            code, _ = await stream.status(1)
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert [p.name for p in node.target().iterdir()] == ["workload.sock"]
+            await driver.publish(node.order())  # a republish does not bring it back, nor fail
+            assert [p.name for p in node.target().iterdir()] == ["workload.sock"]
+            assert node.told.said == [(POD.uid, "Suspended", "the identity is suspended")]
+            node.issuer.readmit(POD.uid)
+            await until("files", (node.target() / "tls.crt").exists)
+            assert await Stream(channel, "FetchX509SVID").next()
+        await driver.unpublish("csi-" + POD.uid, node.target())
+    assert node.left() == []
+
+
+async def test_revoked_by_another_serial(node: Node) -> None:
+    """A revocation of what the pod no longer holds takes nothing from it."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        await until("the feed", lambda: node.issuer.followers)
+        serial = node.issuer.issued[0].serial
+        node.issuer.tell(Change(ChangeKind.REVOKED, POD.uid, serial="0" + serial))
+        node.issuer.tell(Change(ChangeKind.REVOKED, "another-pod"))
+        await asyncio.sleep(0.2)
+        pair(node.target())
+        node.issuer.tell(Change(ChangeKind.REVOKED, POD.uid, serial, "KeyCompromise", "it leaked"))
+        await until("gone", lambda: not (node.target() / "tls.crt").exists(), 1)
+
+
+async def test_revoked_while_a_certificate_is_on_its_way(node: Node) -> None:
+    """A certificate that was issued before the revocation and arrives after it is not served."""
+    node.issuer.lifetime = timedelta(seconds=3)
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        (volume,) = driver.volumes.values()
+        node.issuer.slow = 0.3
+        asking = asyncio.create_task(volume.obtain())
+        await asyncio.sleep(0.1)
+        volume.take_away("Revoked", "gone")
+        with pytest.raises(RefusedError, match="while a certificate was made"):
+            await asking
+        assert not (node.target() / "tls.crt").exists()
+
+
+async def test_valid_certificates_outlive_the_issuer(node: Node) -> None:
+    """An issuer that is away takes nothing away, nor does a restart; renewal resumes."""
+    node.issuer.lifetime = timedelta(seconds=4)
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        first = pair(node.target())
+        node.issuer.go_away()
+        await asyncio.sleep(2.5)
+        assert pair(node.target()) == first
+    async with node.driver():
+        async with connected(node.target() / "workload.sock") as channel:
+            assert await Stream(channel, "FetchX509SVID").next()
+        assert pair(node.target()) == first
+        await asyncio.sleep(2)
+        async with connected(node.target() / "workload.sock") as channel:
+            code, _ = await Stream(channel, "FetchX509SVID").status()
+            assert code is grpc.StatusCode.UNAVAILABLE
+        assert pair(node.target()) == first
+        node.issuer.down = False
+        await until("renewed", lambda: pair(node.target()) != first, 8)
+
+
+async def test_refusal_at_renewal(node: Node) -> None:
+    """A refusal leaves what is valid until it has run out; a final one takes it at once."""
+    node.issuer.lifetime = timedelta(seconds=3)
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        node.issuer.refused[POD.uid] = RefusedError("OutsideSchedule", "not at this hour")
+        await until("told", lambda: node.told.said)
+        pair(node.target())
+        (volume,) = driver.volumes.values()
+        node.issuer.refused[POD.uid] = RefusedError("Deleted", "it is deleted", final=True)
+        driver._schedule(volume.saved.key, volume, 0.0)
+        await until("gone", lambda: not (node.target() / "tls.crt").exists())
+
+
+async def test_bundles_are_delivered_without_a_new_certificate(node: Node) -> None:
+    """A change of a bundle reaches file and stream; the certificate stays the same."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        await until("the feed", lambda: node.issuer.followers)
+        before = pair(node.target())
+        async with connected(node.target() / "workload.sock") as channel:
+            stream = Stream(channel, "FetchX509Bundles")
+            await stream.next()
+            node.issuer.ca = node.issuer.make_ca("example.org", seed="second")
+            node.issuer.tell(Change(ChangeKind.BUNDLES))
+            await stream.next(2)
+        assert (node.target() / "ca.crt").read_bytes() == node.issuer.ca.bundle.pem
+        assert pair(node.target()) == before
+        assert node.issuer.calls["x509"] == 1
+
+
+async def test_taken_up_again(node: Node) -> None:
+    """A new process serves the same certificate at once, renews it, and mounts nothing twice."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+    first = pair(node.target())
+    node.issuer.down = True
+    async with node.driver():
+        assert len([m for m in mounts() if m.path == node.target()]) == 1
+        assert pair(node.target()) == first
+        async with connected(node.target() / "workload.sock") as channel:
+            assert await Stream(channel, "FetchX509SVID").next()
+    node.issuer.down = False
+    unmount(node.target())
+    async with node.driver() as driver:
+        pair(node.target())  # was unmounted by somebody; it is back
+        await driver.unpublish("csi-" + POD.uid, node.target())
+    assert node.left() == []
+
+
+async def test_revocation_outlives_a_restart(node: Node) -> None:
+    """What was taken away is not served by the next process."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        await until("the feed", lambda: node.issuer.followers)
+        node.issuer.revoke(POD.uid)
+        await until("gone", lambda: not (node.target() / "tls.crt").exists(), 1)
+    node.issuer.down = True
+    async with node.driver():
+        async with connected(node.target() / "workload.sock") as channel:
+            code, _ = await Stream(channel, "FetchX509SVID").status()
+        assert code is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_pod_that_went_while_nobody_was_there(node: Node) -> None:
+    """Of a pod whose folder the kubelet has removed meanwhile nothing is left."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+    unmount(node.target())
+    node.target().rmdir()
+    node.target().parent.rmdir()
+    async with node.driver() as driver:
+        assert not driver.volumes
+    assert node.left() == []
+
+
+class _KilledError(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("step", range(9))
+async def test_killed_at_any_step_of_publishing(
+    node: Node, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever step is the last of a process, the next one publishes, and leaves nothing."""
+    count = 0
+
+    def killing(function: object) -> object:
+        def wrapped(*args: object, **more: object) -> object:
+            nonlocal count
+            if count == step:
+                raise _KilledError
+            count += 1
+            assert callable(function)
+            return function(*args, **more)
+
+        return wrapped
+
+    async def nothing(*_: object) -> None:
+        """A process that is killed cleans nothing up."""
+
+    async with node.driver() as driver:
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "_discard", nothing)
+            patch.setattr(Tmpfs, "mount", killing(Tmpfs.mount))
+            patch.setattr("agentid.node.driver.unmount", killing(unmount))
+            patch.setattr("agentid.node.driver.bind_read_only", killing(bind_read_only))
+            patch.setattr(StateFolder, "save", killing(StateFolder.save))
+            patch.setattr(files, "_made", killing(files._made))
+            patch.setattr(files, "tidy", killing(files.tidy))
+            with contextlib.suppress(_KilledError):
+                await driver.publish(node.order())
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        pair(node.target())
+        assert len([m for m in mounts() if m.path == node.target()]) == 1
+        async with connected(node.target() / "workload.sock") as channel:
+            assert await Stream(channel, "FetchX509SVID").next()
+        await driver.unpublish("csi-" + POD.uid, node.target())
+    assert node.left() == []
+
+
+@pytest.mark.parametrize("limit", ["bytes", "inodes"])
+async def test_full_volume_keeps_what_is_there(node: Node, limit: str) -> None:
+    """Files that do not fit are not delivered; those before stay whole, and room is not leaked."""
+    small = Tmpfs(bytes_=64 * 1024, inodes=64) if limit == "bytes" else Tmpfs(8 << 20, inodes=22)
+    node.settings = dataclasses.replace(node.settings, volume=small)
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        (volume,) = driver.volumes.values()
+        if limit == "bytes":
+            node.issuer.federated = []
+            node.issuer.crl_pem = (
+                b"-----BEGIN X509 CRL-----\n" + b"A" * 65536 + b"\n-----END X509 CRL-----\n"
+            )
+        else:
+            for number in range(8):
+                (volume.folder / f"filler-{number}").touch()
+        first = pair(node.target())
+        for _ in range(3):
+            with pytest.raises(UnavailableError, match="do not fit"):
+                await volume.obtain()
+            assert pair(node.target()) == first
+        node.issuer.crl_pem = None
+        for filler in volume.folder.glob("filler-*"):
+            filler.unlink()
+        await volume.obtain()
+        assert pair(node.target()) != first
+
+
+async def test_keys_are_in_memory_for_root_alone(node: Node) -> None:
+    """State and keys lie on a tmpfs that nobody else enters."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        state = node.settings.root / "state"
+        kinds = {m.kind for m in mounts() if node.folder in m.path.parents}
+        assert kinds == {"tmpfs"}
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700
+        assert (state / f"{volume_key('csi-' + POD.uid)}.json").exists()
+        assert "pod-token" not in repr(driver.volumes)
