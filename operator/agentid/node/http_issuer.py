@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
@@ -56,7 +56,7 @@ class HttpIssuer:
         self._headers = headers
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> HttpIssuer:
+    async def __aenter__(self) -> Self:
         """Open."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=32), auto_decompress=False
@@ -84,9 +84,9 @@ class HttpIssuer:
 
     async def changes(self) -> AsyncIterator[Change]:
         """Follow the feed until it ends or falls silent."""
-        timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=_SILENCE_SECONDS)
+        limits = aiohttp.ClientTimeout(sock_connect=5, sock_read=_SILENCE_SECONDS)
         try:
-            async with self._request("GET", "/node/v1/changes", None, timeout) as response:
+            async with self._request("GET", "/node/v1/changes", None, limits) as response:
                 if response.status != _OK:
                     await self._refuse(response)
                 async for line in response.content:
@@ -100,9 +100,9 @@ class HttpIssuer:
             raise self._away(error) from error
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=5)
+        limits = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=5)
         try:
-            async with self._request(method, path, body, timeout) as response:
+            async with self._request(method, path, body, limits) as response:
                 if response.status != _OK:
                     await self._refuse(response)
                 return await _read(response)
@@ -111,14 +111,14 @@ class HttpIssuer:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, body: bytes | None, timeout: aiohttp.ClientTimeout
+        self, method: str, path: str, body: bytes | None, limits: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             msg = "the client of the issuer service is closed"
             raise UnavailableError(msg)
         headers = {"Content-Type": "application/json", **await self._headers()}
         async with self._session.request(
-            method, self._url + path, data=body, headers=headers, timeout=timeout,
+            method, self._url + path, data=body, headers=headers, timeout=limits,
             ssl=self._context(), allow_redirects=False,
         ) as response:  # fmt: skip
             yield response

@@ -90,9 +90,7 @@ def read_x509(data: bytes) -> X509Grant:
     """
     found = _Object(data, "certificate")
     crl = found.optional("crl")
-    agent = found.members.get("agent")
-    if not isinstance(agent, dict):
-        raise found.wrong("agent")
+    agent = found.object("agent")
     return X509Grant(
         chain_pem=found.text("chain").encode(),
         issued_at=found.time("issuedAt"),
@@ -278,11 +276,16 @@ class _Object:
         """A member that is text, or is not there."""
         return None if self.members.get(name) is None else self.text(name)
 
-    def texts(self, name: str) -> dict[str, str]:
-        """A member whose members are text."""
+    def object(self, name: str) -> dict[str, object]:
+        """A member that is an object."""
         value = self.members.get(name)
         if not isinstance(value, dict):
             raise self.wrong(name)
+        return value
+
+    def texts(self, name: str) -> dict[str, str]:
+        """A member whose members are text."""
+        value = self.object(name)
         texts = {key: each for key, each in value.items() if isinstance(each, str)}
         if len(texts) != len(value):
             raise self.wrong(name)
