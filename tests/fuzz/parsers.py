@@ -24,6 +24,8 @@ from agentid.issuers.authority_set import RECORDS_FILE, load_set
 from agentid.ledger.export import read_export
 from agentid.ledger.reading import decode, inspect
 from agentid.ledger.records import decode_record
+from agentid.node.state import read_state
+from agentid.node.wire import read_bundles, read_change, read_jwt, read_problem, read_x509
 from agentid.pki import authorization
 from agentid.pki.authorized_policy import read_document
 from agentid.pki.crl_view import read_crl
@@ -56,6 +58,7 @@ from agentid.verify.revocation import read_crls
 from agentid.workload.credentials import read_credentials, svid_of
 from agentid.workload.files import Files
 from tests.fuzz import samples
+from tests.fuzz import node_samples, samples
 from tests.fuzz.mutations import (
     changed_der,
     changed_json,
@@ -311,6 +314,14 @@ PARSERS = (
     ),
     # What is sent to the webhook
     Parser("admission-review", _review, samples.reviews, changed_json),
+    # The node plugin
+    Parser("node-certificate", read_x509, node_samples.certificates, changed_json),
+    Parser("node-token", read_jwt, node_samples.tokens, changed_json),
+    Parser("node-bundles", read_bundles, node_samples.bundles, changed_json),
+    Parser("node-refusal", read_problem, node_samples.problems, changed_json),
+    Parser("node-change", read_change, node_samples.changes, changed_json),
+    Parser("node-state", read_state, node_samples.states, changed_json),
+    Parser("csi-publish", node_samples.publish, node_samples.orders),
     # The ledger
     Parser("record", decode_record, samples.records, changed_json),
     Parser(
