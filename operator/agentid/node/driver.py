@@ -57,6 +57,9 @@ POD_TMPFS: Final = Tmpfs(bytes_=8 * 1024 * 1024, inodes=64)
 
 _RENEWING: Final = Backoff(base=timedelta(seconds=1), ceiling=timedelta(seconds=60))
 _FOLLOWING: Final = Backoff(base=timedelta(seconds=0.5), ceiling=timedelta(seconds=15))
+_HELD_UP: Final = 10.0
+"""Seconds after which a feed that ends is one that worked."""
+
 _REFUSED: Final = Backoff(base=timedelta(seconds=20), ceiling=timedelta(minutes=5))
 
 
@@ -116,7 +119,6 @@ class Driver:
         self._bundles_wanted = asyncio.Event()
         self._at_once = asyncio.Semaphore(settings.at_once)
         self._renewing: set[asyncio.Task[None]] = set()
-        self.following = False
 
     @property
     def volumes(self) -> dict[str, PodVolume]:
@@ -340,15 +342,13 @@ class Driver:
     async def _follow(self) -> None:
         failures = 0
         while True:
+            began = self._clock.monotonic()
             try:
                 async for change in self._parts.issuer.changes():
-                    if not self.following:
-                        failures, self.following = 0, True
                     self._changed(change)
             except AgentIdError as error:
                 _log.warning("feed_interrupted", error=str(error))
-            self.following = False
-            failures += 1
+            failures = 1 if self._clock.monotonic() - began > _HELD_UP else failures + 1
             self._bundles_wanted.set()
             await self._clock.sleep(_FOLLOWING.seconds(failures, self._random()))
 

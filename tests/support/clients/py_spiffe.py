@@ -29,10 +29,6 @@ def main(socket: str) -> None:
         held = x509.svid
         return {"id": str(held.spiffe_id), "serial": f"{held.leaf.serial_number:x}"}
 
-    def bundles() -> object:
-        fetched = client.fetch_x509_bundles()
-        return sorted(str(bundle.trust_domain) for bundle in fetched.bundles)
-
     def jwt() -> object:
         held = tokens.fetch_svid({"erp"})
         bundle = client.fetch_jwt_bundles().get_bundle_for_trust_domain(TrustDomain("example.org"))
@@ -45,7 +41,7 @@ def main(socket: str) -> None:
         return str(WorkloadApiClient(socket).fetch_x509_svid().spiffe_id)
 
     answers: dict[str, Callable[[], object]] = {
-        "svid": svid, "bundles": bundles, "jwt": jwt, "fresh": fresh
+        "svid": svid, "jwt": jwt, "fresh": fresh
     }  # fmt: skip
     for line in sys.stdin:
         try:
