@@ -74,7 +74,7 @@ test-unit: $(STAMP) ## Without a cluster
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PYTEST) -m integration --numprocesses $(CLUSTERS) --dist loadfile
 
-test-go: $(STAMP) ## The Go of e2e/devcluster, goverify and gitopsview: format, vet, tests
+test-go: $(STAMP) ## The Go of e2e/devcluster, goverify, gospiffe and gitopsview: format, vet, tests
 	@$(PY) -m e2e test-go
 
 test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install Debian packages

