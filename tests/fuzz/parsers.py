@@ -57,7 +57,6 @@ from agentid.verify.bundles import read_bundle
 from agentid.verify.revocation import read_crls
 from agentid.workload.credentials import read_credentials, svid_of
 from agentid.workload.files import Files
-from tests.fuzz import samples
 from tests.fuzz import node_samples, samples
 from tests.fuzz.mutations import (
     changed_der,

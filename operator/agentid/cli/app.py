@@ -23,6 +23,7 @@ from agentid.cli import (
     issuer,
     ledger,
     listing,
+    node,
     operator,
     renew,
     responder,
@@ -74,6 +75,7 @@ app.command("crds", rich_help_panel=_FILES)(crds.crds)
 app.command("completion", rich_help_panel=_FILES)(completion.completion)
 app.command("operator", rich_help_panel=_PROCESSES)(operator.operator)
 app.command("admission", rich_help_panel=_PROCESSES)(admission.admission)
+app.command("node", rich_help_panel=_PROCESSES)(node.node)
 app.command("responder", rich_help_panel=_PROCESSES)(responder.responder)
 
 
