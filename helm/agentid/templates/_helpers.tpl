@@ -155,4 +155,8 @@ JSONPatch{op: "add", path: "/spec/{{ . }}/" + string(i) + "/env/-", value: e})
   resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
   resourceNames: [agentid-pod-certificate-requests]
   verbs: [get]  # the door for pods' certificates is closed where it is absent
+- apiGroups: [storage.k8s.io]
+  resources: [csidrivers]
+  resourceNames: [csi.agentid.dev]
+  verbs: [get]  # likewise the door of the node plugin
 {{- end }}

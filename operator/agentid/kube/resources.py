@@ -16,6 +16,7 @@ __all__ = [
     "AGENT_REVOCATIONS",
     "CLUSTER_TRUST_BUNDLES",
     "CONFIG_MAPS",
+    "CSI_DRIVERS",
     "EVENTS",
     "EVERYTHING",
     "LEASES",
@@ -26,6 +27,7 @@ __all__ = [
     "POD_CERTIFICATE_REQUESTS",
     "SECRETS",
     "SERVICE_ACCOUNTS",
+    "TOKEN_REVIEWS",
     "VALIDATING_POLICIES",
     "VALIDATING_POLICY_BINDINGS",
     "Resource",
@@ -150,6 +152,10 @@ VALIDATING_POLICY_BINDINGS: Final = Resource(
     "ValidatingAdmissionPolicyBinding",
     namespaced=False,
 )
+TOKEN_REVIEWS: Final = Resource(
+    "authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False
+)
+CSI_DRIVERS: Final = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", namespaced=False)
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 MUTATING_WEBHOOK_CONFIGURATIONS: Final = Resource(
     "admissionregistration.k8s.io",

@@ -8,9 +8,11 @@ import orjson
 
 from agentid.api.fields import parse_time
 from agentid.api.vocabulary import DeliveryMode
+from agentid.constants import CSI_DRIVER
 from agentid.errors import ForbiddenError, InputError, NotFoundError, UnavailableError
 from agentid.kube.objects import metadata_of
 from agentid.kube.resources import (
+    CSI_DRIVERS,
     POD_CERTIFICATE_REQUESTS,
     VALIDATING_POLICIES,
     VALIDATING_POLICY_BINDINGS,
@@ -49,10 +51,11 @@ class Doors:
         Raises:
             UnavailableError: The API server is away.
         """
-        why, guarded_since = await self._pod_certificate()
+        unserved, guarded_since = await self._pod_certificate()
+        why = {DeliveryMode.POD_CERTIFICATE: unserved, DeliveryMode.CSI: await self._csi()}
         self.guarded_since = guarded_since
-        self.closed = {DeliveryMode.POD_CERTIFICATE: why} if why else {}
-        return frozenset() if why else frozenset({DeliveryMode.POD_CERTIFICATE})
+        self.closed = {mode: sentence for mode, sentence in why.items() if sentence}
+        return frozenset(why.keys() - self.closed.keys())
 
     async def are_pods_served(self) -> bool:
         """Whether the API server has PodCertificateRequests: all that people may find out.
@@ -65,6 +68,16 @@ class Doors:
         except (NotFoundError, ForbiddenError):
             return False
         return _serves(served, POD_CERTIFICATE_REQUESTS.plural)
+
+    async def _csi(self) -> str:
+        try:
+            await self._client.get(CSI_DRIVERS, CSI_DRIVER)
+        except (NotFoundError, ForbiddenError):
+            return (
+                f"the CSIDriver {CSI_DRIVER} is not there, or may not be read; install the node "
+                "plugin of this release"
+            )
+        return ""
 
     async def _pod_certificate(self) -> tuple[str, datetime | None]:
         """Why it is closed, empty if it is open, and since when it is guarded."""
