@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,6 +180,7 @@ class Issuer(Protocol):
         ...
 
 
+@runtime_checkable
 class JwtIssuer(Protocol):
     """A back end that signs JWT-SVIDs for one trust domain."""
 

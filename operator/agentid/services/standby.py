@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agentid.errors import AgentIdError, InputError
-from agentid.issuers import BuiltinIssuer
+from agentid.issuers import BuiltinIssuer, JwtTerms
 from agentid.issuers.authority_set import load_set
 from agentid.kube.stores import SecretFiles
 from agentid.policy.rotation import demands
@@ -104,15 +104,20 @@ class StandbyIssuers:
         known = self._world.issuer_states.get(name)
         if stored is None:
             return IssuerState(None, "its authorities were not made yet", passing=True)
-        if stored.version == self._read.get(name) and known is not None and known.issuer:
+        version = f"{stored.version}/{issuer.metadata.generation}"
+        if version == self._read.get(name) and known is not None and known.issuer:
             return None
         try:
             found = await asyncio.to_thread(load_set, stored.files, issuer.trust_domain)
             signs = BuiltinIssuer(
-                name=name, authorities=found, clock=self._clock, random=self._random
+                name=name,
+                authorities=found,
+                clock=self._clock,
+                random=self._random,
+                jwt=JwtTerms(issuer.spec.jwt.token_lifetime, issuer.spec.jwt.oidc_issuer),
             )
         except InputError as error:
             return IssuerState(None, f"Secret {self._namespace}/{secret}: {error}", passing=True)
-        self._read[name] = stored.version
+        self._read[name] = version
         asked = demands(found.records, frozenset(issuer.spec.distrust))
         return IssuerState(signs, authorities=found, demands=asked)
