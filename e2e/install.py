@@ -191,6 +191,7 @@ def start_operator(
     port: int = 0,
     *,
     module: str = "agentid",
+    issuer_port: int = 0,
     environment: Mapping[str, str] | None = None,
 ) -> Operator:
     """Start an operator in the background, as its own ServiceAccount.
@@ -200,12 +201,14 @@ def start_operator(
         name: Of the replica and of its log file.
         port: Of its probes; 0 takes a free one, which its log tells.
         module: What to run in place of agentid itself, for tests of faults.
+        issuer_port: Of the issuer service; 0 for none.
         environment: Variables on top of those that a pod has.
     """
     log = cluster.directory / "operator" / f"{name}.log"
     variables = {**operator_environment(cluster), **(environment or {})}
     command = [sys.executable, "-m", module, "operator", "--process", name]
     command += ["--probe-host", "127.0.0.1", "--probe-port", str(port)]
+    command += ["--issuer-port", str(issuer_port)]
     with log.open("ab") as out:
         process = subprocess.Popen(
             command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out,

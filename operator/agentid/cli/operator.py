@@ -31,6 +31,14 @@ def operator(
     probe_port: Annotated[
         int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
     ] = 8080,
+    issuer_port: Annotated[
+        int,
+        typer.Option(
+            envvar="AGENTID_ISSUER_PORT",
+            help="Port of the issuer service, by which node plugins get what their pods ask for; 0 "
+            "for none.",
+        ),
+    ] = 8445,
     audit: Annotated[
         str,
         typer.Option(
@@ -47,6 +55,7 @@ def operator(
     # Kopf and what it brings along is for this subcommand alone.
     from agentid.controller import run_operator  # noqa: PLC0415
     from agentid.factory import Settings  # noqa: PLC0415
+    from agentid.issuing import IssuingSettings, make_issuing  # noqa: PLC0415
     from agentid.signer import make_signer  # noqa: PLC0415
 
     configure_logging(log_level)
@@ -56,6 +65,9 @@ def operator(
             clock=SystemClock(),
             probe_host=probe_host,
             probe_port=probe_port,
-            companions=(make_signer,),
+            companions=(
+                make_signer,
+                *((make_issuing(IssuingSettings(issuer_port)),) if issuer_port else ()),
+            ),
         )
     )
