@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -21,6 +22,9 @@ from agentid.errors import InputError, VerificationError
 from agentid.identity import SerialNumber, SpiffeId, TrustDomain
 from agentid.issuers.authority_records import Records
 from agentid.issuers.authority_set import RECORDS_FILE, load_set
+from agentid.issuing.keys import read_keys
+from agentid.issuing.tokens import read_token
+from agentid.issuing.wire import read_jwt_request, read_x509_request
 from agentid.ledger.export import read_export
 from agentid.ledger.reading import decode, inspect
 from agentid.ledger.records import decode_record
@@ -208,6 +212,23 @@ def _review(data: bytes) -> object:
     review = read_review(data)
     pod = Pod.of(review.pod)
     return mount_into(pod, samples.mount(), "finance/reader")
+def _part(body: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(body).encode()).rstrip(b"=").decode()
+
+
+_TOKENS = tuple(
+    f"{_part({'alg': alg, 'kid': 'one'})}.{_part({'iss': 'x', 'aud': ['y']})}.AAAA".encode()
+    for alg in ("RS256", "ES256")
+)
+_JWK = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+}
+_KEYS = json.dumps({"keys": [{**_JWK, "kid": "one", "use": "sig", "alg": "ES256"}]}).encode()
+_X509_REQUEST = b'{"items":[{"podToken":"a.b.c","csr":"AAAA"}]}'
+_JWT_REQUEST = b'{"podToken":"a.b.c","audience":["spiffe://example.org/db"]}'
 
 
 PARSERS = (
@@ -347,6 +368,10 @@ PARSERS = (
     ),
     Parser("grant", _text(Grant.from_json), samples.grants, changed_json),
     # Resources and names
+    Parser("account-token", _text(read_token), lambda: _TOKENS),
+    Parser("account-keys", read_keys, lambda: (_KEYS,), changed_json),
+    Parser("x509-request", read_x509_request, lambda: (_X509_REQUEST,), changed_json),
+    Parser("jwt-request", read_jwt_request, lambda: (_JWT_REQUEST,), changed_json),
     Parser("agent-identity", _object(AgentIdentity.parse), samples.identities, changed_json),
     Parser("agent-class", _object(AgentClass.parse), samples.classes, changed_json),
     Parser("agent-issuer", _object(AgentIssuer.parse), samples.issuers, changed_json),
