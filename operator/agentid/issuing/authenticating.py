@@ -12,6 +12,7 @@ server, which knows that, once a minute; what the pod's token is about is looked
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -138,20 +139,21 @@ class Authenticator:
 
     async def _bound(self, text: str) -> BoundToken:
         name, now = sha256(text.encode()).digest(), self._clock.now()
+        # Also for tokens that were seen before: the key that signed them may be taken out.
+        await self._keys.refresh()
         if self._generation != self._keys.generation:
             self._known.clear()
             self._generation = self._keys.generation
-        known = self._known.get(name)
-        if known is None:
-            known = await self._verified(text, now)
-            self._known[name] = known
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        try:
-            known.check_time(now)
-        except TokenExpiredError:
-            self._known.pop(name, None)
-            raise
+        if (known := self._known.pop(name, None)) is not None:
+            # One that the API server vouched for is put to it again.
+            with suppress(TokenExpiredError):
+                known.check_time(now)
+                self._known[name] = known
+                return known
+        known = await self._verified(text, now)
+        self._known[name] = known
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
         return known
 
     async def _verified(self, text: str, now: datetime) -> BoundToken:

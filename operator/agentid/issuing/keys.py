@@ -69,19 +69,28 @@ class SigningKeys:
         Raises:
             UnavailableError: The keys cannot be had.
         """
-        now = self._clock.monotonic()
-        if kid not in self._keys or now - self._read_at > _EVERY:
+        if kid not in self._keys:
             async with self._reading:
-                await self._read(kid)
+                if kid not in self._keys:
+                    await self._read()
         if not self._keys:
             msg = f"the API server's keys for tokens cannot be had: {self._problem}"
             raise UnavailableError(msg)
         return self._keys.get(kid)
 
-    async def _read(self, kid: str) -> None:
+    async def refresh(self) -> None:
+        """Have keys read again that were read long ago; those that cannot be stay as they are."""
+        if self._is_old():
+            async with self._reading:
+                if self._is_old():
+                    await self._read()
+
+    def _is_old(self) -> bool:
+        return bool(self._keys) and self._clock.monotonic() - self._read_at > _EVERY
+
+    async def _read(self) -> None:
         now = self._clock.monotonic()
-        due = kid not in self._keys or now - self._read_at > _EVERY
-        if not due or now - self._tried_at < _BRAKE:
+        if now - self._tried_at < _BRAKE:
             return
         self._tried_at = now
         try:
