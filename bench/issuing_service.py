@@ -141,7 +141,8 @@ async def _ask(
         )
         calls = {name: n for name, n in sorted(made.done.items()) if n}
         print(
-            "requests to the API server:", ", ".join(f"{v} {k} {n}" for (k, v), n in calls.items())
+            "writes that the API server counted:",
+            ", ".join(f"{v} {k} {n}" for (k, v), n in calls.items()),
         )
         latencies = await _revoke(api, clients["bench-0"], singles, requests[0])
         print(f"from a suspension until its line has come: {_text(Latency.of(latencies))}")
