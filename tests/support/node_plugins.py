@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,8 @@ from agentid.node.service_client import IssuerServiceClient
 from e2e.install import NAMESPACE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from e2e.providers import Cluster
 
 __all__ = ["AUDIENCE", "LABEL", "SERVED_NAME", "NodePlugins", "OnNode", "csr"]
@@ -220,17 +224,25 @@ class NodePlugins:
             assert time.monotonic() < deadline, "Secret agentid-issuer"
             time.sleep(0.1)
 
-    def client(self, port: int, node: str = "node-a", token: str = "") -> IssuerServiceClient:
-        """A plugin's client; to be made in a running event loop."""
+    @asynccontextmanager
+    async def client(
+        self, port: int, node: str = "node-a", token: str = ""
+    ) -> AsyncIterator[IssuerServiceClient]:
+        """A plugin's client."""
         shown = token or self.node_token(node)
         trusted = ssl.create_default_context(cadata=self.authorities().decode())
 
         async def headers() -> dict[str, str]:
             return {"Authorization": f"Bearer {shown}"}
 
-        return IssuerServiceClient(
-            f"https://127.0.0.1:{port}", lambda: trusted, headers, server_name=SERVED_NAME
-        )
+        url = f"https://127.0.0.1:{port}"
+        async with IssuerServiceClient(
+            url, lambda: trusted, headers, server_name=SERVED_NAME
+        ) as client:
+            yield client
+        # A connection that the service ended says goodbye by itself, in the loop that is about to
+        # end.
+        await asyncio.sleep(0.1)
 
 
 def _decoded(text: str) -> bytes:
