@@ -90,8 +90,8 @@ bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API serve
 	@$(PY) -m bench --number $(N)
 
 bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying
-	@set -e; for part in issuing revocation_bytes responder admission signing verifying revoking incident; do \
-	@set -e; for part in issuing revocation_bytes responder verifying revoking incident issuing_service; do \
+	@set -e; for part in issuing revocation_bytes responder admission signing issuing_service verifying \
+		revoking incident; do \
 		echo "# $$part"; $(PY) -m bench.$$part; done
 
 bench-pods: $(STAMP) ## Measure how much later a pod starts that gets a certificate; needs root

@@ -212,6 +212,8 @@ def _review(data: bytes) -> object:
     review = read_review(data)
     pod = Pod.of(review.pod)
     return mount_into(pod, samples.mount(), "finance/reader")
+
+
 def _part(body: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(body).encode()).rstrip(b"=").decode()
 

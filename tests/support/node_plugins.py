@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from agentid.node.issuer import PodProof
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from agentid.node.issuer import PodProof
 from agentid.node.service_client import IssuerServiceClient
 from e2e.install import NAMESPACE
 
