@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvloop
-from agentid.node.issuer import ChangeKind
 
 from agentid.errors import AgentIdError
+from agentid.node.issuer import ChangeKind
 from bench.__main__ import positive
 from bench.figures import Counts, Latency
 from bench.processes import Meter

@@ -29,7 +29,6 @@ from agentid.ledger.export import read_export
 from agentid.ledger.reading import decode, inspect
 from agentid.ledger.records import decode_record
 from agentid.node.state import read_state
-from agentid.node.wire import read_bundles, read_change, read_jwt, read_problem, read_x509
 from agentid.pki import authorization
 from agentid.pki.authorized_policy import read_document
 from agentid.pki.crl_view import read_crl
@@ -337,11 +336,6 @@ PARSERS = (
     # What is sent to the webhook
     Parser("admission-review", _review, samples.reviews, changed_json),
     # The node plugin
-    Parser("node-certificate", read_x509, node_samples.certificates, changed_json),
-    Parser("node-token", read_jwt, node_samples.tokens, changed_json),
-    Parser("node-bundles", read_bundles, node_samples.bundles, changed_json),
-    Parser("node-refusal", read_problem, node_samples.problems, changed_json),
-    Parser("node-change", read_change, node_samples.changes, changed_json),
     Parser("node-state", read_state, node_samples.states, changed_json),
     Parser("csi-publish", node_samples.publish, node_samples.orders),
     # The ledger

@@ -13,12 +13,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
-from agentid.node.issuer import ChangeKind, RefusedError
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agentid.errors import AgentIdError, UnavailableError
 from agentid.identity import TrustDomain
+from agentid.node.issuer import ChangeKind, RefusedError
 from agentid.pki import KeyAlgorithm
 from agentid.pki.jwt_bundle import JwtBundle
 from agentid.pki.jwt_validation import validate
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentid.node.issuer import Change, X509Grant
-
     from agentid.node.service_client import IssuerServiceClient
     from tests.support.api import Api
     from tests.support.node_plugins import NodePlugins

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from agentid.node.issuer import PodProof
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from agentid.node.issuer import PodProof
 from agentid.node.service_client import IssuerServiceClient
 from e2e.install import NAMESPACE
 

@@ -13,7 +13,7 @@ from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
 from agentid.node.driver import Driver
 from agentid.node.events import PodEvents
-from agentid.node.http_issuer import HttpIssuer
+from agentid.node.service_client import IssuerServiceClient
 from agentid.node.serving import serving
 from agentid.telemetry.probes import serve_probes
 
@@ -115,7 +115,7 @@ async def run_node(settings: NodeSettings, validate: JwtValidator, *, clock: Clo
     health = _Health()
     async with (
         Client(credentials, connections=_CONNECTIONS) as client,
-        HttpIssuer(
+        IssuerServiceClient(
             settings.issuer_url, TrustFile(settings.issuer_ca), FileToken(settings.token)
         ) as issuer,
         serve_probes(settings.probe_host, settings.probe_port, health, bytes),

@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import orjson
+
+from agentid.api.fields import parse_time
+from agentid.errors import InputError, UnavailableError
+from agentid.identity import TrustDomain
 from agentid.node.issuer import (
     Bundle,
     Change,
@@ -24,10 +28,6 @@ from agentid.node.issuer import (
     RefusedError,
     X509Grant,
 )
-
-from agentid.api.fields import parse_time
-from agentid.errors import InputError, UnavailableError
-from agentid.identity import TrustDomain
 from agentid.pki import KeyAlgorithm
 from agentid.pki.crl import crl_pem
 from agentid.pki.spiffe_bundle import decode_spiffe_bundle
