@@ -40,8 +40,10 @@ VALUES: dict[str, Any] = {
 EVERY_MODULE = """
 import importlib, pkgutil, sys, agentid
 names = [each.name for each in pkgutil.walk_packages(agentid.__path__, "agentid.")]
+# Adapters to what agents bring along, and the operator does not.
+others = {"agentid.workload.httpx", "agentid.workload.uvicorn"}
 for name in names:
-    if not name.endswith("__main__"):
+    if not name.endswith("__main__") and name not in others:
         importlib.import_module(name)
 print(len(names), sys.flags.dont_write_bytecode)
 """
