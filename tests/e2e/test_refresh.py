@@ -59,7 +59,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
         for namespace in (NAMESPACE, AGENTS):
             made.cluster.kubectl("create", "namespace", namespace)
         made.install(CHART, VALUES)
-        made.apply(agent_class(lifetime="1h", renewal={"renewBefore": "40m"}), agent("long"))
+        made.apply(agent_class(lifetime="1h", renewal={"renewBefore": "44m"}), agent("long"))
         until("the agent", lambda: "podCertificate" in str(made.get("agentidentities", AGENTS)))
         made.apply(deployment("long", PODS))
         yield made
