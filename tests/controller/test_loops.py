@@ -487,6 +487,7 @@ def test_classes_and_issuers_are_known_before_the_first_identity(
         asked = [path.split("?")[0].removeprefix(ROOT) for _, path, _, _ in server.requests]
         kinds = ["/agentissuers", "/agentclasses", "/agentrevocations", "/api/v1/namespaces"]
         kinds.append("/apis/certificates.k8s.io/v1")
+        kinds.append("/apis/storage.k8s.io/v1/csidrivers/csi.agentid.dev")
         assert asked == kinds
         assert set(loops._parts.world.issuers) == {"test"}
         assert set(loops._parts.world.classes) == {"batch"}

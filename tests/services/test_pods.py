@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.api import DeliveryMode
-from agentid.constants import LABEL_IDENTITY
+from agentid.constants import CSI_DRIVER, LABEL_IDENTITY
 from agentid.errors import UnavailableError
 from agentid.kube.objects import ObjectKey
 from agentid.policy.observed import PodRefusal
@@ -263,8 +263,12 @@ async def test_a_door_is_open_when_requests_are_served_and_guarded(cluster: Open
         guarded(c.server)
         served(c.server)
         assert await doors.look() == OPEN
-        assert doors.closed == {}
+        assert doors.closed.keys() == {DeliveryMode.CSI}
         assert doors.guarded_since == datetime(2026, 11, 1, 11, 30, tzinfo=UTC)
+        c.server.put(f"/apis/storage.k8s.io/v1/csidrivers/{CSI_DRIVER}", {"metadata": {}})
+        served(c.server)
+        assert await doors.look() == OPEN | {DeliveryMode.CSI}
+        assert doors.closed == {}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agentid.issuing.metrics import IssuingMetrics
 from agentid.policy.plan import Cause
 from agentid.telemetry.metrics import Metrics, Snapshot
 from agentid.telemetry.probes import serve_probes
@@ -89,6 +90,11 @@ def used() -> Metrics:
     metrics.pod_certificate_seconds.observe(0.02)
     metrics.observe_requests(lambda: {"Suspended": 1})
     metrics.observe_state(lambda: STATE)
+    issuer_service = IssuingMetrics(metrics.registry)
+    issuer_service.x509_answered("")
+    issuer_service.refused.labels("size").inc()
+    issuer_service.seconds.labels("/node/v1/x509").observe(0.01)
+    issuer_service.observe(lambda: 1, lambda: 2)
     return metrics
 
 

@@ -111,6 +111,8 @@ RIGHTS: Final = (
         "mutatingwebhookconfigurations",
         name="agentid-pods",
     ),
+    *_rights("get", "storage.k8s.io", "csidrivers", name="csi.agentid.dev"),
+    *_rights("create", "authentication.k8s.io", "tokenreviews"),
     *_rights("create", "events.k8s.io", "events"),
     *_rights("get", "", "secrets", inside=True),
     *_rights("get list watch create update delete", "", "configmaps", inside=True),
