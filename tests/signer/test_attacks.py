@@ -172,10 +172,13 @@ def test_a_volume_that_names_another_identity_is_denied(
 def test_a_pod_without_the_label_is_denied(
     api: Api, kubelets: Kubelets, agent: Callable[..., str]
 ) -> None:
-    """Without the label no policy has looked at the pod."""
+    """It cannot be made with the volume alone; nor does it help to take the label off."""
     namespace = agent()
-    pod = kubelets.pod(namespace, "plain", identity="")
-    asking = kubelets.asking(pod, {"unverifiedUserAnnotations": {LABEL: "reader"}})
+    with pytest.raises(ApiException, match="by which they are revoked"):
+        kubelets.pod(namespace, "plain", identity="")
+    pod = kubelets.pod(namespace, "reader-1")
+    api.cluster.kubectl("label", "pod", "reader-1", "-n", namespace, f"{LABEL}-")
+    asking = kubelets.asking(pod)
     is_denied(kubelets, kubelets.ask(asking), "IdentityDiffers", "is not there")
     nothing_on_record(api, namespace)
 
