@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentid.constants import CSI_DRIVER
 from e2e.install import start_operator
 from tests.controller.conftest import api, make_class
 from tests.support.api import until
@@ -56,13 +57,14 @@ def start_service(api: Api, name: str) -> Service:
     return Service(started, port, probes)
 
 
-@pytest.fixture(scope="session")
-def plugins(cluster: Cluster, installed: Cluster) -> NodePlugins:
-    """The plugins, and what the chart brings for them."""
+@pytest.fixture(scope="module")
+def plugins(cluster: Cluster, installed: Cluster) -> Iterator[NodePlugins]:
+    """The plugins, and what opens the door CSI, which is closed again behind them."""
     assert installed is cluster
     made = NodePlugins(cluster)
     made.install()
-    return made
+    yield made
+    cluster.kubectl("delete", "csidriver", CSI_DRIVER, "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")
