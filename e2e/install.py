@@ -276,8 +276,8 @@ def admission(cluster: Cluster, name: str = "admission", *options: str) -> Itera
 def _server(
     cluster: Cluster, account: str, name: str, subcommand: str, *options: str
 ) -> Iterator[Operator]:
-    command = [sys.executable, "-m", "agentid", subcommand, "--host", "127.0.0.1", *options]
-    command += ["--probe-host", "127.0.0.1", "--probe-port", "0"]
+    command = [sys.executable, "-m", "agentid", subcommand, "--host", "127.0.0.1"]
+    command += ["--probe-host", "127.0.0.1", "--probe-port", "0", *options]
     variables = operator_environment(cluster, account)
     log = cluster.directory / "operator" / f"{name}.log"
     with log.open("wb") as out:

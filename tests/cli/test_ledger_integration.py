@@ -68,15 +68,20 @@ def test_the_inventory_of_a_cluster_and_of_its_export(
     assert len(table.splitlines()) == 3
 
     file = tmp_path / "ledger.jsonl"
-    exported = ledger(api.cluster, "export", "--output", str(file))
-    assert exported.stdout == ""
-    assert "keep this to know the file by" in exported.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
-    assert (
-        ledger(api.cluster, "export").stdout.splitlines()[1:-1]
-        == (file.read_text().splitlines()[1:-1])
-    )
 
+    def exported() -> bool:
+        """Whether nothing was merged on the ledger between two looks."""
+        nonlocal listed
+        file.unlink(missing_ok=True)
+        done = ledger(api.cluster, "export", "--output", str(file))
+        assert done.stdout == ""
+        assert "keep this to know the file by" in done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
+        listed = json.loads(ledger(api.cluster, "list", *options).stdout)
+        again = ledger(api.cluster, "export").stdout.splitlines()[1:-1]
+        return again == file.read_text().splitlines()[1:-1]
+
+    until("two exports alike", exported, 60)
     assert "The ledger is whole" in ledger(None, "verify", str(file)).stdout
     assert json.loads(ledger(None, "list", "--from", str(file), *options).stdout) == listed
     shown = ledger(None, "show", "--from", str(file), serials["gone"]).stdout

@@ -104,7 +104,7 @@ def test_the_api_server_believes_the_webhook_and_no_other(
 ) -> None:
     """By Go's own verification, under the name of the Service."""
     until("the certificate", lambda: secret(configured))
-    assert bundle(configured) == secret(configured)["ca.crt"]
+    until("its trust", lambda: bundle(configured) == secret(configured)["ca.crt"])
     home = make_namespace()
     account = ("get", "serviceaccount", "default", "-n", home)
     until("the ServiceAccount", lambda: not configured.kubectl(*account, check=False).returncode)

@@ -246,6 +246,8 @@ def test_an_executed_incident_is_an_event(
     assert (event["reason"], event["type"]) == ("IncidentExecuted", "Normal")
     assert "1 certificate of 1 identity revoked" in event["note"]
     told = [e for e in read_events(observed.audit.read_bytes()) if e["object"]["name"] == name]
+    # Before them its first key for tokens began to sign.
+    told = told[-3:]
     assert [each["decision"] for each in told] == ["IncidentStarted", "IncidentExecuted"]
     assert told[1]["counts"]["revoked"] == 1
 
@@ -332,7 +334,9 @@ def test_what_is_served_is_what_is_documented(
     with responder(api.cluster, "documented", "--probe-port", str(port)):
         until("the responder", lambda: ask(port, "/readyz")[0] == 200)
         found |= served(ask(port, "/metrics")[1])
-    pages = documented()
+    # Webhook and issuer service count where they run, which is not here.
+    others = ("agentid_admission_", "agentid_issuer_service_")
+    pages = {name: family for name, family in documented().items() if not name.startswith(others)}
     assert {name: family.kind for name, family in found.items()} == {
         name: family.kind for name, family in pages.items()
     }

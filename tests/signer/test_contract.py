@@ -107,7 +107,7 @@ class Status:
 def pod(cluster: Cluster, kubelets: Kubelets) -> Iterator[Json]:
     """A pod whose kubelet asks another signer than ours, which nobody runs."""
     cluster.kubectl("create", "namespace", "pcr-contract")
-    yield kubelets.pod("pcr-contract", "asks", signer=OTHER)
+    yield kubelets.pod("pcr-contract", "asks", identity="", signer=OTHER)
     cluster.kubectl("delete", "namespace", "pcr-contract", "--wait=false")
 
 
