@@ -273,6 +273,7 @@ def test_a_distrusted_authority_is_an_event_when_it_is_done(
     assert (event["reason"], event["action"]) == ("DistrustFinished", "Distrust")
     assert old["id"] in event["note"]
     told = [e for e in read_events(observed.audit.read_bytes()) if e["object"]["name"] == name]
+    told = told[-3:]  # before them its first key for tokens began to sign
     assert [each["decision"] for each in told] == [
         "AuthorityStaged", "AuthorityRotated", "AuthorityDistrusted",
     ]  # fmt: skip
