@@ -221,6 +221,7 @@ def site(installed: Cluster) -> Iterator[Site]:
         with found.configured(found.port, pair):
             until("in force", lambda: "volumes" in mounted_in(found))
             yield found
+    installed.kubectl("delete", "secret", pair.secret["metadata"]["name"], "-n", SYSTEM)
     installed.kubectl("delete", "namespace", namespace, "--wait=false")
 
 

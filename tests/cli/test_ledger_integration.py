@@ -40,6 +40,11 @@ def ledger(
     return done
 
 
+def placeless(shown: str) -> list[str]:
+    """All that is told of a certificate but its segments, which may be merged at any moment."""
+    return [line for line in shown.splitlines() if not line.startswith("on record in")]
+
+
 @pytest.mark.usefixtures("installed")
 def test_the_inventory_of_a_cluster_and_of_its_export(
     api: Api,
@@ -87,7 +92,7 @@ def test_the_inventory_of_a_cluster_and_of_its_export(
     shown = ledger(None, "show", "--from", str(file), serials["gone"]).stdout
     assert f"who                agent gone in namespace {namespace}" in shown
     assert "revoked for        cessationOfOperation" in shown
-    assert ledger(api.cluster, "show", serials["gone"]).stdout == shown
+    assert placeless(ledger(api.cluster, "show", serials["gone"]).stdout) == placeless(shown)
     missing = ledger(api.cluster, "show", "ff" * 16, code=1)
     assert "No serial on record begins with" in missing.stderr
 

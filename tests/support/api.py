@@ -30,6 +30,7 @@ _GROUP: Final = "agentid.dev"
 _VERSION: Final = "v1alpha1"
 _PATIENCE: Final = 30.0
 _NOT_FOUND: Final = 404
+_NOT_AVAILABLE: Final = 503
 
 Json = dict[str, Any]
 
@@ -82,14 +83,13 @@ class Api:
             "agentrevocations": "AgentRevocation",
         }
         whole = {"apiVersion": f"{_GROUP}/{_VERSION}", "kind": kinds[plural], **body}
-        if namespace:
-            made = self._custom.create_namespaced_custom_object(
-                _GROUP, _VERSION, namespace, plural, whole
-            )
-        else:
-            made = self._custom.create_cluster_custom_object(_GROUP, _VERSION, plural, whole)
-        assert isinstance(made, dict)
-        return made
+        place = (_GROUP, _VERSION, namespace, plural) if namespace else (_GROUP, _VERSION, plural)
+        make = (
+            self._custom.create_namespaced_custom_object
+            if namespace
+            else self._custom.create_cluster_custom_object
+        )
+        return _patiently(lambda: make(*place, whole))
 
     def patch(self, plural: str, name: str, patch: Json, namespace: str = "") -> None:
         """Merge-patch an object of one of our kinds."""
@@ -236,6 +236,18 @@ def condition(status: Json, kind: str) -> Json:
     """One condition out of a status, empty if it is not there."""
     found = (each for each in status.get("conditions", ()) if each["type"] == kind)
     return next(found, {})
+
+
+def _patiently(make: Callable[[], Json]) -> Json:
+    """Ask again while the API server, which may just have started, does not know our kinds yet."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return make()
+        except ApiException as error:
+            if error.status != _NOT_AVAILABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def _found(get: Callable[[], Json]) -> Json | None:
