@@ -1,7 +1,8 @@
 """`python -m bench.admission`: reviews of pods that one core of a webhook answers, over TLS.
 
 The webhook runs in a process of its own on the first core that this one may use, with its caches
-filled; this process is its clients, on the others. Its memory is looked at after as many reviews
+filled; this process is its clients, on the others. Each kind is sent as fast as it is answered, and
+one at a rate that API servers may have. Its memory is looked at after as many reviews
 again, and again.
 """
 
@@ -63,6 +64,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.admission", description=__doc__)
     parser.add_argument("--reviews", type=int, default=20_000, help="of each kind")
     parser.add_argument("--connections", type=int, default=16, help="kept open, each with one")
+    parser.add_argument(
+        "--rate", type=int, default=2_000, help="reviews a second of the run that is paced"
+    )
     parser.add_argument(
         "--memory", type=int, default=100_000, help="reviews between two looks at memory; 0: none"
     )
@@ -175,6 +179,9 @@ async def _clients(
         warm_up = requests[:_WARM_UP]
         await exchange("warm-up", port, pid, warm_up, options.connections, context)
         found.append(await exchange(name, port, pid, requests, options.connections, context))
+    paced = await _requests("one", options.reviews)
+    name, rate = f"one, {options.rate} a second", options.rate
+    found.append(await exchange(name, port, pid, paced, options.connections, context, rate=rate))
     resident = [usage(pid).resident]
     for _ in range(3 if options.memory else 0):
         requests = await _requests("one", options.memory)
@@ -208,7 +215,7 @@ def main() -> None:
             figures, resident = uvloop.run(clients)
         finally:
             webhook.terminate()
-    print(table(figures, 16))
+    print(table(figures, 20))
     megabytes = ", ".join(f"{each / _MEGABYTE:.1f}" for each in resident)
     print(f"memory, with {options.memory} reviews between two looks: {megabytes} MB")
     if options.output is not None:

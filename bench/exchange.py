@@ -44,19 +44,30 @@ class Figure:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends one request after the other on a connection that is kept."""
+    """Sends one request after the other on a connection that is kept.
 
-    def __init__(self, requests: Callable[[], bytes | None], latencies: list[float]) -> None:
+    With an interval each request has a time at which it is due, and counts from then, so that a
+    server that was late once is not spared the requests that would have come meanwhile.
+    """
+
+    def __init__(
+        self,
+        requests: Callable[[], bytes | None],
+        latencies: list[float],
+        interval: float = 0.0,
+    ) -> None:
         self._requests = requests
         self._latencies = latencies
+        self._interval = interval
         self._buffer = bytearray()
-        self._sent = 0.0
+        self._due = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._next()
+        self._due = time.perf_counter()
+        self._send()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -72,23 +83,27 @@ class _Connection(asyncio.Protocol):
         length = int(head[at:].split(b"\r\n", 1)[0])
         if len(self._buffer) < end + 4 + length:
             return
-        self._latencies.append(time.perf_counter() - self._sent)
+        now = time.perf_counter()
+        self._latencies.append(now - self._due)
         self._buffer.clear()
-        self._next()
+        self._due = self._due + self._interval if self._interval else now
+        if self._due > now:
+            asyncio.get_running_loop().call_later(self._due - now, self._send)
+        else:
+            self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed.set()
         if not self.done.done():
             self.done.set_exception(exc or ConnectionResetError())
 
-    def _next(self) -> None:
+    def _send(self) -> None:
         request = self._requests()
         if request is None:
             if not self.done.done():
                 self.done.set_result(None)
             self._transport.abort()
             return
-        self._sent = time.perf_counter()
         self._transport.write(request)
 
 
@@ -99,6 +114,8 @@ async def exchange(
     requests: Sequence[bytes],
     connections: int,
     context: ssl.SSLContext | None = None,
+    *,
+    rate: float = 0.0,
 ) -> Figure:
     """Send requests to a server of this machine, and measure.
 
@@ -109,6 +126,7 @@ async def exchange(
         requests: All of them, each complete.
         connections: Kept open, each with one request in flight.
         context: Of TLS; None for plain HTTP.
+        rate: Requests a second of all connections together; 0: as fast as they are answered.
 
     Raises:
         AssertionError: An answer is not 200.
@@ -118,8 +136,10 @@ async def exchange(
     before, began = usage(pid).cpu, time.perf_counter()
     loop = asyncio.get_running_loop()
 
+    interval = connections / rate if rate else 0.0
+
     def connection() -> _Connection:
-        return _Connection(lambda: next(waiting, None), latencies)
+        return _Connection(lambda: next(waiting, None), latencies, interval)
 
     opened = [
         await loop.create_connection(connection, "127.0.0.1", port, ssl=context)
