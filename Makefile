@@ -30,7 +30,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: protos help dev fmt lint types test test-unit test-integration test-on-nodes test-node test-go bench bench-trust bench-pods demo demo-down \
+.PHONY: protos help dev fmt lint types test test-unit test-integration test-on-nodes test-node test-go bench bench-scale bench-trust bench-pods demo demo-down \
 	cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
 	dashboard-picture docs docs-serve gitops lock changelog clean
 
@@ -91,6 +91,9 @@ e2e-full: $(STAMP) ## The same, and what a kubelet does in a quarter of an hour
 
 bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API server
 	@$(PY) -m bench --number $(N)
+
+bench-scale: $(STAMP) ## Measure a whole life of 1,000, 3,000 and 10,000 identities
+	@$(PY) -m bench.scale $(if $(NUMBERS),--numbers $(NUMBERS))
 
 bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying
 	@set -e; for part in issuing revocation_bytes responder admission signing issuing_service verifying \

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.processes import Usage
     from bench.run import Result
 
-__all__ = ["Round", "as_json", "as_text"]
+__all__ = ["Round", "as_json", "as_text", "costs", "machine", "writes"]
 
 _MEGABYTE = 1_000_000
 
@@ -43,7 +43,7 @@ def as_text(rounds: Sequence[Round]) -> str:
 
 
 def _lines(rounds: Sequence[Round]) -> Iterator[str]:
-    yield f"{_machine()}; {datetime.now(UTC):%Y-%m-%d}"
+    yield f"{machine()}; {datetime.now(UTC):%Y-%m-%d}"
     for place, each in enumerate(rounds, 1):
         if len(rounds) > 1:
             yield f"\nROUND {place} OF {len(rounds)}"
@@ -52,7 +52,7 @@ def _lines(rounds: Sequence[Round]) -> Iterator[str]:
             f"bare: {each.bare.rate:.0f} objects/s: a custom resource, a Secret, a status and a "
             f"share of a ConfigMap each, {each.bare.number} of them, by a client alone"
         )
-        yield from _costs(each.bare.costs, each.bare.number)
+        yield from costs(each.bare.costs, each.bare.number)
         for result in each.results:
             yield ""
             yield from _result(result, each.bare)
@@ -72,15 +72,15 @@ def _result(result: Result, limit: Bare) -> Iterator[str]:
         yield f"  idle         {_latency(result.idle)}"
     yield f"  all at once  {_latency(result.busy)}"
     yield f"  writes for each that is created, {_others(result, n):.2f} beside the user's create:"
-    yield from _writes(result.created, n)
+    yield from writes(result.created, n)
     yield f"  Events written meanwhile: {result.created.of('events')}"
     deleting = sum(result.deleted.done.values()) - result.deleted.done.get((kind, "DELETE"), 0)
     yield f"  writes for each that is deleted, {deleting / n:.2f} beside the user's delete:"
-    yield from _writes(result.deleted, n)
+    yield from writes(result.deleted, n)
     yield "  while they were created:"
-    yield from _costs(result.costs, n)
+    yield from costs(result.costs, n)
     yield "  while they were deleted:"
-    yield from _costs(result.delete_costs, n)
+    yield from costs(result.delete_costs, n)
 
 
 def _others(result: Result, number: int) -> float:
@@ -94,7 +94,8 @@ def _latency(latency: Latency) -> str:
     return f"create to Ready: p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {worst:.0f} ms"
 
 
-def _writes(counts: Counts, number: int) -> Iterator[str]:
+def writes(counts: Counts, number: int) -> Iterator[str]:
+    """Lines about the writes for each of so many objects."""
     for (resource, verb), count in sorted(counts.done.items(), key=lambda each: -each[1]):
         yield f"    {count / number:6.3f}  {verb} {resource}"
     for what, left_out in (("refused", counts.refused), ("not counted", counts.others)):
@@ -102,12 +103,13 @@ def _writes(counts: Counts, number: int) -> Iterator[str]:
             yield f"    {what}, in all: {_list(left_out)}"
 
 
-def _list(writes: Writes) -> str:
-    return ", ".join(f"{n} {verb} {resource}" for (resource, verb), n in sorted(writes.items()))
+def _list(counted: Writes) -> str:
+    return ", ".join(f"{n} {verb} {resource}" for (resource, verb), n in sorted(counted.items()))
 
 
-def _costs(costs: Mapping[str, Usage], number: int) -> Iterator[str]:
-    for name, cost in costs.items():
+def costs(spent: Mapping[str, Usage], number: int) -> Iterator[str]:
+    """Lines about what processes cost for each of so many objects."""
+    for name, cost in spent.items():
         yield (
             f"    {name:<24} {cost.cpu:6.1f} s CPU  {1000 * cost.cpu / number:6.2f} ms each  "
             f"{cost.resident / _MEGABYTE:5.0f} MB, {cost.peak / _MEGABYTE:.0f} MB at most"
@@ -133,7 +135,8 @@ def _spread(values: Sequence[float], digits: int = 0) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What was measured on."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -154,8 +157,8 @@ def as_json(rounds: Sequence[Round]) -> str:
     def plain(result: Result) -> dict[str, object]:
         return asdict(result) | {
             phase: {
-                kind: {f"{verb} {resource}": n for (resource, verb), n in writes.items()}
-                for kind, writes in (
+                kind: {f"{verb} {resource}": n for (resource, verb), n in counted.items()}
+                for kind, counted in (
                     ("done", counts.done),
                     ("refused", counts.refused),
                     ("others", counts.others),
@@ -165,7 +168,7 @@ def as_json(rounds: Sequence[Round]) -> str:
         }
 
     whole = {
-        "machine": _machine(),
+        "machine": machine(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "rounds": [
             {"bare": asdict(each.bare), "results": [plain(result) for result in each.results]}
