@@ -132,6 +132,6 @@ class Recorder:
         stage.segments = stage.ledger_bytes = 0
         async for body in self._client.list(CONFIG_MAPS, NAMESPACE, selector=selector):
             stage.segments += 1
-            data = body.get("binaryData")
+            data = body.get("data")
             if isinstance(data, dict):
                 stage.ledger_bytes += sum(len(str(each)) for each in data.values())
