@@ -224,6 +224,30 @@ async def test_a_ca_bundle_that_is_changed_is_mended(change: dict[str, str]) -> 
         assert room.trusts_the_leaf()
 
 
+@pytest.mark.parametrize("labels", [None, {}, {"agentid.dev/managed": "false"}])
+async def test_a_secret_of_somebody_else_is_left_alone(labels: dict[str, str] | None) -> None:
+    """The caBundle too, at every look; the sentence says which Secret, and what to do."""
+    async with opened(hook(caBundle="dGhlaXJz")) as room:
+        metadata = {"name": "agentid-admission", "namespace": SYSTEM}
+        if labels is not None:
+            metadata |= {"labels": labels}  # type: ignore[dict-item]
+        theirs = {"metadata": metadata, "data": {"tls.crt": "eA=="}}
+        room.server.put(SECRET, theirs)
+        for _ in range(3):
+            with pytest.raises(
+                UnavailableError,
+                match=r"^Secret agentid-system/agentid-admission does not carry the label "
+                r"agentid\.dev/managed=true, so it is somebody else's and is left alone; delete or "
+                r"rename it, and agentid makes its own$",
+            ):
+                await room.service.renew()
+        assert room.writes() == []
+        assert room.bundle() == b"theirs"
+        room.server.remove(SECRET)
+        assert await room.service.renew()
+        assert room.trusts_the_leaf()
+
+
 async def test_drift_is_mended_within_15_seconds() -> None:
     """By the time between two looks."""
     async with opened(hook()) as room:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agentid.errors import AlreadyExistsError, ConflictError, NotFoundError
-from agentid.kube.objects import resource_version_of
+from agentid.kube.objects import metadata_of, resource_version_of
 from agentid.kube.reflector import reflect
 from agentid.kube.resources import CONFIG_MAPS, SECRETS, Selector
 
@@ -96,10 +96,12 @@ class SecretVersion:
     Attributes:
         files: By name.
         version: The resourceVersion of the Secret.
+        labels: Of the Secret.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
     version: str
+    labels: Mapping[str, object] = field(default_factory=dict)
 
 
 class SecretFiles:
@@ -145,7 +147,10 @@ class SecretFiles:
                 found[file] = base64.b64decode(str(text), validate=True)
             except binascii.Error:
                 continue
-        return SecretVersion(found, resource_version_of(body))
+        labels = metadata_of(body).get("labels")
+        return SecretVersion(
+            found, resource_version_of(body), labels if isinstance(labels, dict) else {}
+        )
 
     async def create(self, data: Mapping[str, bytes]) -> bool:
         """Store the files in a new Secret; False if there is one of this name already.

@@ -24,6 +24,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from agentid.constants import LABEL_MANAGED
 from agentid.errors import AgentIdError, InputError, UnavailableError
 from agentid.identity import SerialNumber, Validity
 from agentid.issuers import BACKDATE
@@ -128,6 +129,7 @@ class AdmissionCredentials:
         """
         self._store = store
         self._trust = trust
+        self._namespace = namespace
         self._name = served_name(namespace)
         self._clock = clock
         self._random = random
@@ -161,6 +163,14 @@ class AdmissionCredentials:
         if hooks is None:
             return False
         stored = await self._store.read()
+        if stored is not None and stored.labels.get(LABEL_MANAGED) != "true":
+            # It could never be replaced, so there must be no caBundle for what would replace it.
+            message = (
+                f"Secret {self._namespace}/{ADMISSION_SECRET} does not carry the label "
+                f"{LABEL_MANAGED}=true, so it is somebody else's and is left alone; delete or "
+                "rename it, and agentid makes its own"
+            )
+            raise UnavailableError(message)
         held = self._held({} if stored is None else stored.files)
         if held.serves:
             return await self._trust.set(_pem(held.authorities), hooks)
