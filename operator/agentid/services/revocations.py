@@ -63,19 +63,21 @@ class Revocations:
         """
         while (under_way := self._commit_of(revoke)) is not None:
             await under_way.wait()
+        reasons: dict[SerialNumber, RevocationReason] = {}
+        for held, reason in revoke:
+            reasons.setdefault(held.serial, reason)
         records = [
             entry.revocation(reason, at=now, actor=self._actor)
-            for held, reason in revoke
-            if (entry := self._ledger.state.by_serial(held.serial)) is not None
-            and entry.revoked is None
+            for serial, reason in reasons.items()
+            if (entry := self._ledger.state.by_serial(serial)) is not None and entry.revoked is None
         ]
         if not records:
             return
         commit = asyncio.Event()
         self._commits.update((record.serial, commit) for record in records)
-        for record in records:
-            self._witness.will_revoke((record.serial,), whose.get(record.serial))
         try:
+            for record in records:
+                self._witness.will_revoke((record.serial,), whose.get(record.serial))
             with tracing.step("ledger revocation"):
                 await self._ledger.append(*records)
         except UnavailableError as error:
