@@ -123,6 +123,24 @@ async def test_a_ledger_that_is_away_is_waited_for() -> None:
         assert there.live() == []
 
 
+async def test_what_comes_while_others_are_revoked_is_not_forgotten() -> None:
+    """A second replica records another certificate for a request that is being settled."""
+    async with settling() as (there, settles):
+        await record(there, issued(1))
+        whole, late = settles._revocations.revoke, [issued(2)]
+
+        async def revoke(*arguments: Any) -> None:  # noqa: ANN401 - as the method
+            if late:
+                await there.ledger.append(late.pop())
+            await whole(*arguments)
+
+        settles._revocations.revoke = revoke  # type: ignore[method-assign,assignment]
+        settles.ended(request("Denied"))
+        await there.clock.run_for(5)
+        assert late == []
+        assert there.live() == []
+
+
 async def test_an_end_is_forgotten_after_a_while() -> None:
     """The cluster deletes requests after fifteen minutes; nobody answers one that is gone."""
     async with settling() as (there, settles):

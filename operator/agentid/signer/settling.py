@@ -102,7 +102,8 @@ class Settling:
                 self._open.add(record.pod.request)
 
     async def _settle(self) -> None:
-        asked = frozenset(self._open)
+        # Taken out first: what comes while these are revoked opens its request anew.
+        asked, self._open = self._open, set()
         stray = [entry for request in asked for entry in self._stray(request)]
         try:
             await self._revocations.revoke(
@@ -112,8 +113,7 @@ class Settling:
             )
         except PassError as error:
             _log.warning("settling_interrupted", certificates=len(stray), error=str(error))
-        else:
-            self._open -= asked
+            self._open |= asked
 
     def _stray(self, request: str) -> list[Entry]:
         end = self._ends.get(request)
