@@ -366,6 +366,7 @@ def test_a_mount_in_a_container_that_is_left_out_is_in_nobodys_way() -> None:
         pytest.param({**OURS, "readOnly": False}, id="writable"),
         pytest.param({"name": "agentid", "mountPath": PATH}, id="writable-by-default"),
         pytest.param({**OURS, "subPath": "tls.key"}, id="sub-path"),
+        pytest.param({**OURS, "subPathExpr": "$(POD_NAME)"}, id="sub-path-of-a-variable"),
     ],
 )
 def test_our_volume_mounted_otherwise_at_our_path(mount: Json) -> None:
@@ -373,8 +374,8 @@ def test_our_volume_mounted_otherwise_at_our_path(mount: Json) -> None:
     reason, said = refused(pod(containers=[container(volumeMounts=[mount])]))
     assert reason is Outcome.PATH_TAKEN
     assert said == (
-        'spec.containers[0].volumeMounts[0]: "agentid" has to be readOnly and without subPath; '
-        "remove the mount, since it is added by itself"
+        'spec.containers[0].volumeMounts[0]: "agentid" has to be readOnly, and without subPath '
+        "and subPathExpr; remove the mount, since it is added by itself"
     )
 
 

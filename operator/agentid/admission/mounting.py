@@ -164,9 +164,11 @@ def _mounts(
         path = _normal(found.get("mountPath"))
         own = found.get("name") == VOLUME_NAME
         if own and path == MOUNT_PATH:
-            if found.get("readOnly") is not True or found.get("subPath"):
+            # What is mounted by a subPath is never exchanged, so it would run out.
+            partial = found.get("subPath") or found.get("subPathExpr")
+            if found.get("readOnly") is not True or partial:
                 remedy = "remove the mount, since it is added by itself"
-                allowed = "has to be readOnly and without subPath"
+                allowed = "has to be readOnly, and without subPath and subPathExpr"
                 return _refusal(Outcome.PATH_TAKEN, field, VOLUME_NAME, allowed, remedy)
             ours = True
         elif not own and (why := _in_the_way(path, found, scratch)):
