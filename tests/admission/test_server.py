@@ -204,6 +204,24 @@ async def test_a_body_that_does_not_come() -> None:
         assert site.count("refused_total", limit="slow") == 1
 
 
+async def test_a_body_that_breaks_off(caplog: pytest.LogCaptureFixture) -> None:
+    """Who goes away amid a review is nobody's defect, and fills no log."""
+    async with webhook_site() as site:
+        for _ in range(3):
+            _, writer = await opened(site)
+            writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
+            await writer.drain()
+            await assert_answers(site)
+            writer.transport.abort()
+        reader, writer = await opened(site)
+        writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
+        writer.close()
+        assert await reader.read() == b""
+        await assert_answers(site)
+        assert site.count("refused_total", limit="defect") == 0
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+
+
 async def test_a_head_that_does_not_come() -> None:
     """Nor is one waited for for ever."""
     async with webhook_site(limits=Limits(idle_seconds=0.3)) as site:

@@ -145,6 +145,23 @@ async def test_a_wait_is_told_once_when_it_lasts() -> None:
         assert there.looked_at == [READER]
 
 
+async def test_pods_that_wait_do_not_take_turns_in_the_status() -> None:
+    """Each is told once; or the status would be written anew for as long as they wait."""
+    async with scene() as there:
+        there.put_identity(suspend=True)
+        there.put_pod(uid="p-2", name="reader-2")
+        there.put_request("req-1")
+        there.put_request("req-2", podName="reader-2", podUID="p-2")
+        async with running(there) as loop:
+            await passes(there, 3)
+            told = there.world.refusals.get("finance", "reader")
+            assert told is not None
+            for _ in range(3):
+                loop.changed(None)
+                await passes(there, 1)
+            assert there.world.refusals.get("finance", "reader") == told
+
+
 async def test_a_denial_is_told_in_the_status_of_the_identity() -> None:
     """Of the pod its kubelet tells it; here whoever owns the identity reads it."""
     async with scene() as there:
@@ -215,6 +232,36 @@ async def test_a_follower_that_begins_to_lead_answers_at_once() -> None:
             await passes(there, 2)
             there.leads = True
             await until_answered(there, "req-1", seconds=0.6)
+
+
+async def test_a_follower_leaves_what_waits_to_the_leader_again() -> None:
+    """All replicas wait for the same change; were each to answer, one certificate would count."""
+    async with scene() as there:
+        there.leads = False
+        there.put_identity(suspend=True)
+        there.put_request()
+        async with running(there) as loop:
+            await passes(there, 12)
+            assert loop.waiting() == {"Suspended": 1}
+            there.put_identity()
+            loop.changed(READER)
+            await passes(there, 4)
+            assert there.answer() == {}
+            assert there.records() == []
+            await until_answered(there, "req-1", seconds=3)
+        assert len(there.records()) == 1
+
+
+async def test_what_waits_at_a_follower_is_tried_again_when_nobody_tells() -> None:
+    """Within half a minute or so, as by the leader."""
+    async with scene() as there:
+        there.leads = False
+        there.world.identities.drop(READER)
+        there.put_request()
+        async with running(there):
+            await passes(there, 12)
+            there.put_identity()
+            await until_answered(there, "req-1", seconds=32)
 
 
 async def test_two_that_answer_the_same_request_leave_one_certificate() -> None:
@@ -306,6 +353,31 @@ async def test_a_request_that_is_deleted_is_let_go() -> None:
             await passes(there, 5)
             assert loop.waiting() == {}
             assert there.live() == []
+
+
+async def test_a_request_that_ends_amid_a_failed_look_leaves_nothing() -> None:
+    """Not the certificate that was kept for it to be tried again with."""
+    async with scene() as there:
+        there.put_request()
+        async with running(there) as loop:
+            service = loop._service
+            whole = service._issuance.sign
+
+            async def sign(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as the method
+                there.server.remove(f"{REQUESTS}/req-1")
+                while loop.waiting():  # noqa: ASYNC110 - a watch tells of it
+                    await asyncio.sleep(0.001)
+                return await whole(*arguments, **named)
+
+            async def record(_: object) -> None:
+                message = "nobody foresaw this"
+                raise RuntimeError(message)
+
+            service._issuance.sign = sign  # type: ignore[method-assign]
+            service._issuance.record = record  # type: ignore[method-assign,assignment]
+            await passes(there, 2)
+            assert loop.waiting() == {}
+            assert service._kept == {}
 
 
 async def test_a_defect_on_one_request_ends_nothing_else() -> None:

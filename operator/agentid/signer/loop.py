@@ -96,6 +96,8 @@ class _Seen:
 
     request: PodCertificateRequest
     since: float
+    left_since: float
+    """Since when it has been left to the leader, on a replica that does not lead."""
     offered: bool = False
     waiting: Waiting | None = None
     told: set[str] = field(default_factory=set)
@@ -182,9 +184,14 @@ class SignerLoop:
             identity: What is known to have changed; None for what concerns many.
         """
         self._service.changed()
+        now = self._clock.monotonic()
         for key, seen in self._seen.items():
-            if seen.offered and seen.reason and identity in {None, seen.identity}:
+            if not seen.reason or identity not in {None, seen.identity}:
+                continue
+            if seen.offered:
                 self._queue.add(key, Lane.CHANGE)
+            else:
+                seen.left_since = now
 
     def waiting(self) -> Mapping[str, int]:
         """How many requests wait, by the reason; those that were not looked at are `Unseen`."""
@@ -232,7 +239,8 @@ class SignerLoop:
         if known is not None and known.request.uid == request.uid:
             known.request = request
             return
-        self._seen[key] = _Seen(request, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._seen[key] = _Seen(request, now, now)
         self._offer(key)
 
     def _answered_by_somebody(self, request: PodCertificateRequest) -> None:
@@ -273,7 +281,7 @@ class SignerLoop:
         if self._leads():
             return True
         now = self._clock.monotonic()
-        waited = now - seen.since
+        waited = now - seen.left_since
         lively = now - self._others_answered < _LIVELY
         return waited >= (_END_OF_PATIENCE if lively else _PATIENCE)
 
@@ -316,14 +324,24 @@ class SignerLoop:
                 _log.exception("request_crashed", request=str(key))
                 self._queue.retry(key)
             else:
-                if self._seen.get(key) is not seen:
-                    self._service.ended(seen.request.uid)
                 if isinstance(outcome, Waiting):
                     self._waits(seen, outcome)
-                    self._queue.retry(key, outcome.retry_after)
+                    self._again(seen, outcome)
                 else:
                     self._queue.done(key)
                     self._answered(seen, outcome)
+            if self._seen.get(key) is not seen:  # it has ended
+                self._service.ended(seen.request.uid)
+
+    def _again(self, seen: _Seen, waiting: Waiting) -> None:
+        """Have it looked at again, by the leader first: all replicas wait for the same change."""
+        key = seen.request.key
+        if self._leads() or self._seen.get(key) is not seen:
+            self._queue.retry(key, waiting.retry_after)
+            return
+        self._queue.done(key)
+        seen.offered = False
+        seen.left_since = self._clock.monotonic() + _END_OF_PATIENCE - _PATIENCE
 
     def _answered(self, seen: _Seen, outcome: Answered) -> None:
         key = seen.request.key
@@ -337,7 +355,8 @@ class SignerLoop:
             self._metrics.pod_certificate_seconds.observe(self._clock.monotonic() - seen.since)
 
     def _waits(self, seen: _Seen, waiting: Waiting) -> None:
-        if seen.reason != str(waiting.reason):
+        before, seen.waiting = seen.waiting, waiting
+        if before is None or before.reason != waiting.reason:
             _log.info(
                 "request_waits",
                 request=str(seen.request.key),
@@ -345,8 +364,9 @@ class SignerLoop:
                 reason=str(waiting.reason),
                 message=waiting.message,
             )
-        seen.waiting = waiting
-        self._telling.waits(seen.request, waiting)
+        # Once each: many pods that wait would take turns as the last that was refused.
+        if before is None or (before.reason, before.message) != (waiting.reason, waiting.message):
+            self._telling.waits(seen.request, waiting)
         self._tell_lasting(seen)
 
     def _tell_lasting(self, seen: _Seen) -> None:

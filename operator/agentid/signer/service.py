@@ -229,7 +229,7 @@ class PodCertificates:
             with tracing.step("status write"):
                 written = await self._write(request, body)
         except InvalidError as error:
-            del self._kept[request.uid]
+            self._kept.pop(request.uid, None)  # its end may have been seen meanwhile
             _log.error(
                 "answer_refused", request=str(request.key), serial=str(leaf.serial),
                 error=str(error),
