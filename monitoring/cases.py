@@ -71,6 +71,9 @@ _EXPIRY: Final = (
 )
 _BUNDLE: Final = 'agentid_bundle_sequence{issuer="main",instance="a"}'
 _PUBLISHED: Final = 'agentid_bundle_published_sequence{issuer="main",instance="a"}'
+_CONFIGURED: Final = 'agentid_webhook_configured{instance="a"}'
+_OLDEST: Final = "agentid_pod_certificate_requests_oldest_seconds"
+_SERVED: Final = 'agentid_admission_tls_expiry_seconds{instance="w"}'
 _SLOW: Final = "agentid_ledger_commit_seconds_bucket"
 
 CASES: Final = (
@@ -181,6 +184,50 @@ CASES: Final = (
         {'agentid_responder_crl_next_update_seconds{issuer="main",instance="r"}': "-1x90"},
         {'agentid_responder_crl_next_update_seconds{issuer="main",instance="r"}': "600x90"},
     ),
+    _of_leader(
+        "agentid_pod_certificate_requests_oldest_seconds",
+        'reason="Unseen"', "181", "180", alert="AgentidPodCertificatesWait",
+    ),
+    Case(
+        "AgentidPodCertificatesWait",
+        _LEADER | {f'{_OLDEST}{{reason="LedgerUnavailable",instance="a"}}': "0+60x90"},
+        _LEADER | {f'{_OLDEST}{{reason="Suspended",instance="a"}}': "0+60x90"},
+    ),
+    Case(
+        "AgentidWebhookDown",
+        _LEADER | {_CONFIGURED: "1x90"},
+        _LEADER | {_CONFIGURED: "1x90", _SERVED: "600000x90"},
+    ),
+    Case(
+        "AgentidWebhookDown",
+        _LEADER | {_CONFIGURED: "1x90", _SERVED: "-1x90"},
+        _LEADER | {_CONFIGURED: "0x90"},
+    ),
+    Case(
+        "AgentidWebhookDown",
+        _LEADER | {_CONFIGURED: "1x90"},
+        _LEADER | {'agentid_webhook_configured{instance="b"}': "1x90"},
+    ),
+    Case(
+        "AgentidWebhookErrors",
+        {'agentid_admission_refused_total{limit="defect",instance="w"}': "0+2x90"},
+        {'agentid_admission_refused_total{limit="path",instance="w"}': "0+60x90"},
+    ),
+    Case(
+        "AgentidWebhookErrors",
+        {'agentid_admission_reviews_total{allowed="false",reason="Unavailable"}': "0+2x90"},
+        {'agentid_admission_reviews_total{allowed="false",reason="NoSuchIdentity"}': "0+60x90"},
+    ),
+    Case(
+        "AgentidWebhookStale",
+        {'agentid_admission_cache_age_seconds{instance="w"}': "0+60x90"},
+        {'agentid_admission_cache_age_seconds{instance="w"}': "180x90"},
+    ),
+    Case(
+        "AgentidWebhookCertificateExpires",
+        {_SERVED: "259199x90"},
+        {_SERVED: "259200x90"},
+    ),
     Case(
         "AgentidResponderCertificateExpires",
         {'agentid_responder_ocsp_expiry_seconds{issuer="main",authority="aa"}': "259199x90"},
@@ -221,6 +268,10 @@ HEALTHY: Final = _LEADER | {
     'agentid_audit_failing{instance="a"}': "0x90",
     'agentid_audit_lost_total{instance="a"}': "0x90",
     'agentid_crl_failures_total{instance="a"}': "0x90",
+    _CONFIGURED: "1x90",
+    _SERVED: "600000x90",
+    f'{_OLDEST}{{reason="Unseen",instance="a"}}': "0x90",
+    'agentid_admission_cache_age_seconds{instance="w"}': "60x90",
     'agentid_responder_ledger_age_seconds{instance="r"}': "60x90",
     'agentid_responder_publications_age_seconds{instance="r"}': "60x90",
     'agentid_responder_crl_next_update_seconds{issuer="main",instance="r"}': "12000x90",

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from agentid.api import DeliveryMode
 from agentid.identity import PodRef, SerialNumber
 from agentid.services.notices import Notices
@@ -86,6 +88,20 @@ async def test_a_request_of_another_signer_is_not_asked_for() -> None:
         assert all("agentid.dev" in path for path in asked)
 
 
+async def test_how_long_requests_wait_is_told_by_reason() -> None:
+    """Since they were seen, whatever they waited for before."""
+    async with scene() as there:
+        there.put_identity(suspend=True)
+        there.put_request()
+        async with running(there) as loop:
+            await passes(there, 6)
+            there.put_request("req-2")
+            await passes(there, 3)
+            found = loop.waiting()
+        assert list(found) == ["Suspended"]
+        assert found["Suspended"] == pytest.approx([9, 3], abs=0.5)
+
+
 async def test_an_identity_that_comes_is_noticed_at_once() -> None:
     """Nobody waits for the next try when something has changed."""
     async with scene() as there:
@@ -93,7 +109,7 @@ async def test_an_identity_that_comes_is_noticed_at_once() -> None:
         there.put_request()
         async with running(there) as loop:
             await passes(there, 20)
-            assert loop.waiting() == {"IdentityNotFound": 1}
+            assert list(loop.waiting()) == ["IdentityNotFound"]
             there.put_identity()
             loop.changed(READER)
             await until_answered(there, "req-1", seconds=0.5)
@@ -106,7 +122,7 @@ async def test_a_change_of_what_many_depend_on_is_noticed_at_once() -> None:
         there.put_request()
         async with running(there) as loop:
             await passes(there, 20)
-            assert loop.waiting() == {"DeliveryNotAllowed": 1}
+            assert list(loop.waiting()) == ["DeliveryNotAllowed"]
             there.put_class(lifetime="2h")
             loop.changed(None)
             await until_answered(there, "req-1", seconds=0.5)
@@ -242,7 +258,7 @@ async def test_a_follower_leaves_what_waits_to_the_leader_again() -> None:
         there.put_request()
         async with running(there) as loop:
             await passes(there, 12)
-            assert loop.waiting() == {"Suspended": 1}
+            assert list(loop.waiting()) == ["Suspended"]
             there.put_identity()
             loop.changed(READER)
             await passes(there, 4)

@@ -44,6 +44,7 @@ STATE = Snapshot(
     published_bundles={"main": 2},
     federation_age_seconds={("main", "partner.example"): 60.0},
     audit_failing=False,
+    webhook_configured=True,
 )
 
 
@@ -88,7 +89,7 @@ def used() -> Metrics:
     metrics.audit_lost.inc()
     metrics.pod_certificates.labels("Issued", "").inc()
     metrics.pod_certificate_seconds.observe(0.02)
-    metrics.observe_requests(lambda: {"Suspended": 1})
+    metrics.observe_requests(lambda: {"Suspended": [3.0, 61.5]})
     metrics.observe_state(lambda: STATE)
     issuer_service = IssuingMetrics(metrics.registry)
     issuer_service.x509_answered("")

@@ -278,6 +278,7 @@ class _Run:
             },
             published_bundles=parts.world.published_bundles,
             federation_age_seconds=parts.federation.ages(),
+            webhook_configured=parts.credentials_of_admission.wanted,
             audit_failing=parts.audit is not None and bool(parts.audit.failure),
         )
 

@@ -133,6 +133,8 @@ class AdmissionCredentials:
         self._name = served_name(namespace)
         self._clock = clock
         self._random = random
+        self.wanted = False
+        """Whether there is a webhook to serve for; as of the last look, which leaders take."""
 
     async def run(self) -> None:
         """Look after Secret and caBundle until cancelled."""
@@ -160,6 +162,7 @@ class AdmissionCredentials:
             AgentIdError: It could not be; what is there goes on.
         """
         hooks = await self._trust.read()
+        self.wanted = hooks is not None
         if hooks is None:
             return False
         stored = await self._store.read()

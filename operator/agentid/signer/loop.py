@@ -18,7 +18,6 @@ was restarted asks for all its pods at once.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -39,7 +38,7 @@ from agentid.signer.request import AnswerType, PodCertificateRequest
 from agentid.telemetry.tracing import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from agentid.clock import Clock
     from agentid.kube.client import Client
@@ -193,9 +192,16 @@ class SignerLoop:
             else:
                 seen.left_since = now
 
-    def waiting(self) -> Mapping[str, int]:
-        """How many requests wait, by the reason; those that were not looked at are `Unseen`."""
-        return Counter(seen.reason or "Unseen" for seen in self._seen.values())
+    def waiting(self) -> Mapping[str, Sequence[float]]:
+        """For how many seconds requests have waited, by the reason.
+
+        Those that were not looked at are `Unseen`.
+        """
+        now = self._clock.monotonic()
+        waits: dict[str, list[float]] = {}
+        for seen in self._seen.values():
+            waits.setdefault(seen.reason or "Unseen", []).append(now - seen.since)
+        return waits
 
     # What the watch tells
 

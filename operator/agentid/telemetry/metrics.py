@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["Metrics", "Snapshot", "SnapshotSource"]
 
@@ -52,6 +52,7 @@ class Snapshot:
         published_bundles: Sequence of the one that responders serve, by issuer.
         federation_age_seconds: Since the last fetch that succeeded, by (issuer, trust domain).
         audit_failing: Whether the last write of the audit stream failed.
+        webhook_configured: Whether API servers are told to ask a webhook of ours about pods.
     """
 
     leader: bool
@@ -77,6 +78,7 @@ class Snapshot:
     published_bundles: Mapping[str, int]
     federation_age_seconds: Mapping[tuple[str, str], float]
     audit_failing: bool
+    webhook_configured: bool
 
 
 class SnapshotSource(Protocol):
@@ -104,6 +106,11 @@ class _StateCollector(Collector):
                 "agentid_renewal_overdue_seconds",
                 "Since the first of these renewal times",
                 now.overdue_seconds,
+            ),
+            (
+                "agentid_webhook_configured",
+                "1 while API servers are told to ask the webhook, else 0",
+                float(now.webhook_configured),
             ),
             (
                 "agentid_audit_failing",
@@ -169,15 +176,22 @@ class _StateCollector(Collector):
 
 
 class _RequestsCollector(Collector):
-    def __init__(self, source: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, source: Callable[[], Mapping[str, Sequence[float]]]) -> None:
         self._source = source
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        waits = self._source()
         yield _family(
             "agentid_pod_certificate_requests_waiting",
             "PodCertificateRequests without an answer",
             "reason",
-            self._source(),
+            {reason: len(each) for reason, each in waits.items()},
+        )
+        yield _family(
+            "agentid_pod_certificate_requests_oldest_seconds",
+            "Longest wait of a PodCertificateRequest without an answer",
+            "reason",
+            {reason: max(each) for reason, each in waits.items()},
         )
 
 
@@ -311,8 +325,12 @@ class Metrics:
         """Take the gauges from this source at every scrape."""
         self.registry.register(_StateCollector(source))
 
-    def observe_requests(self, source: Callable[[], Mapping[str, int]]) -> None:
-        """Take the gauge of waiting PodCertificateRequests from this source at every scrape."""
+    def observe_requests(self, source: Callable[[], Mapping[str, Sequence[float]]]) -> None:
+        """Take the gauges of waiting PodCertificateRequests from this source at every scrape.
+
+        Args:
+            source: For how many seconds each has waited, by the reason; none is empty.
+        """
         self.registry.register(_RequestsCollector(source))
 
     def count_write(self, resource: str, verb: str, code: int) -> None:
