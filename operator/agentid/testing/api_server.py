@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from agentid.kube.client import Client
+from agentid.testing.json_patch import apply_operation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -247,7 +248,7 @@ class FakeApiServer:
         changed = deepcopy(self.objects[path])
         try:
             for operation in operations:
-                _apply(changed, operation)
+                apply_operation(changed, operation)
         except (LookupError, ValueError) as error:
             return _status(422, "Invalid", f"the operation cannot be applied: {error}")
         return web.json_response(self._store(path, changed, "MODIFIED"))
@@ -328,43 +329,6 @@ def _selected(body: Json, selector: str) -> bool:
 def _is_in(path: str, collection: str) -> bool:
     inside, _, plural = collection.rpartition("/")
     return path.startswith(f"{inside}/") and path.rsplit("/", 2)[-2] == plural
-
-
-def _apply(document: object, operation: Json) -> None:
-    """Apply one operation of RFC 6902: add, remove, replace or test."""
-    tokens = str(operation["path"]).split("/")[1:]
-    *parents, last = [token.replace("~1", "/").replace("~0", "~") for token in tokens]
-    for token in parents:
-        document = _member(document, token)
-    match operation["op"], document:
-        case "test", _:
-            if _member(document, last) != operation["value"]:
-                message = f"testing {operation['path']} failed"
-                raise LookupError(message)
-        case "add", list():
-            document.insert(len(document) if last == "-" else int(last), operation["value"])
-        case "add", dict():
-            document[last] = operation["value"]
-        case "replace", dict():
-            document[last] = operation["value"] if last in document else document[last]
-        case "remove", list():
-            del document[int(last)]
-        case "remove", dict():
-            del document[last]
-        case _:
-            message = f"{operation['op']} at {operation['path']} is not served"
-            raise ValueError(message)
-
-
-def _member(document: object, token: str) -> object:
-    match document:
-        case list():
-            return document[int(token)]
-        case dict():
-            return document[token]
-        case _:
-            message = f"nothing is below {token}"
-            raise LookupError(message)
 
 
 async def _send(response: web.StreamResponse, event: str, body: Json) -> None:
