@@ -1,4 +1,4 @@
-"""What the triggers set off: queues, workers, the timetable, and what the leader does besides.
+"""What the triggers set off: queues, workers and the timetable.
 
 ```
  triggers ─► world ─► queue ─► worker ─► IdentityService.reconcile ─┐
@@ -26,11 +26,12 @@ from agentid.controller.events import lane_of, rotations_asked, same_generation
 from agentid.controller.incidents import IncidentLoop
 from agentid.controller.pods import PodLoop
 from agentid.controller.revoking import RevocationLoop
+from agentid.controller.rounds import Rounds
 from agentid.controller.trust import TrustLoop
 from agentid.errors import AgentIdError, UnavailableError
 from agentid.kube.objects import ObjectKey
 from agentid.kube.queue import Lane, WorkQueue
-from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES, AGENT_ISSUERS, AGENT_REVOCATIONS
+from agentid.kube.resources import AGENT_CLASSES, AGENT_ISSUERS, AGENT_REVOCATIONS
 from agentid.kube.schedule import Schedule
 from agentid.services.failure import PassError
 from agentid.services.world import Parsed
@@ -52,20 +53,6 @@ _log = structlog.stdlib.get_logger(__name__)
 WORKERS: Final = 32
 """Passes at a time. The API server's CPU is what they wait for; more would only queue up there, and
 fewer would make the ledger's commits smaller."""
-
-_RESYNC: Final = timedelta(minutes=10)
-"""Between two looks at everything: for what no event tells, such as a finalizer forced off while
-nobody watched. A look that finds nothing writes nothing and takes some 0.2 ms."""
-
-_CLOCK_LOOK: Final = 5.0
-"""Seconds between two looks at whether the wall clock was set back."""
-
-_CLOCK_STEP: Final = 30.0
-"""Seconds by which it has to be set back to matter: certificates begin a minute before they are
-made."""
-
-_COMPACT: Final = 15.0
-"""Seconds between two looks for ledger segments worth merging."""
 
 _SPREAD: Final = 0.01
 """Seconds between two identities that are looked at since their class changed: a class with
@@ -117,7 +104,7 @@ class Loops:
         self._soon: dict[ObjectKey, datetime] = {}
         self._catalogue_times: Schedule[ObjectKey] = Schedule(clock=parts.clock)
         self._leading: tuple[asyncio.Task[None], ...] = ()
-        self._furthest = self._ahead()
+        self._rounds = Rounds(parts, self.queue)
         self.primed = False
         self.crashed = asyncio.Event()
 
@@ -226,7 +213,7 @@ class Loops:
         loops: tuple[Coroutine[None, None, None], ...] = (
             self._lead(),
             self._look_after_catalogue(),
-            self._compact(),
+            self._rounds.compact(),
             self.revoking.run(),
             self.pods.run(),
             self.incidents.run(),
@@ -278,12 +265,12 @@ class Loops:
         async with asyncio.TaskGroup() as group:
             for _ in range(WORKERS):
                 group.create_task(self._work())
-            group.create_task(self._resync())
-            group.create_task(self._notice_clock())
+            group.create_task(self._rounds.resync())
+            group.create_task(self._rounds.notice_clock())
 
     async def _work(self) -> None:
         async for key in self.queue:
-            self._furthest = max(self._furthest, self._ahead())
+            self._rounds.went_by_clock()
             try:
                 with self._followed(key):
                     again = await self._parts.identities.reconcile(key)
@@ -377,57 +364,3 @@ class Loops:
         """Count the keys of a class again while it migrates to another algorithm."""
         if key.name in self._parts.classes.migrating():
             self._catalogue_times.at(key, self._clock.now() + _COUNT_KEYS)
-
-    # What the leader does besides
-
-    async def _resync(self) -> None:
-        while True:
-            try:
-                await self._find_orphans()
-            except AgentIdError as error:
-                _log.warning("resync_interrupted", error=str(error))
-                await self._clock.sleep(10)
-                continue
-            await self._clock.sleep(_RESYNC.total_seconds())
-            for key in self._world.identities:
-                self.queue.add(key, Lane.BACKGROUND)
-
-    async def _notice_clock(self) -> None:
-        """Look at all identities when the clock was set back: nothing falls due by itself then.
-
-        It is held against the furthest that any pass went by, so that a clock that was ahead for a
-        moment only is noticed too.
-        """
-        while True:
-            await self._clock.sleep(_CLOCK_LOOK)
-            ahead = self._ahead()
-            if self._furthest - ahead > _CLOCK_STEP:
-                _log.warning("clock_set_back", seconds=round(self._furthest - ahead, 1))
-                self._furthest = ahead
-                for key in self._world.identities:
-                    self.queue.add(key, Lane.BACKGROUND)
-
-    def _ahead(self) -> float:
-        return self._clock.now().timestamp() - self._clock.monotonic()
-
-    async def _find_orphans(self) -> None:
-        """Look at identities that are on the ledger and not in the API server."""
-        there: set[tuple[str, str]] = set()
-        async with aclosing(self._parts.client.list_metadata(AGENT_IDENTITIES)) as identities:
-            async for body in identities:
-                key = ObjectKey.of(body)
-                there.add((key.namespace, key.name))
-        for namespace, name in tuple(self._parts.ledger.state.keys()):
-            if (namespace, name) not in there:
-                key = ObjectKey(namespace, name)
-                self._world.identities.drop(key)
-                self.queue.add(key, Lane.REVOCATION)
-
-    async def _compact(self) -> None:
-        while True:
-            await self._clock.sleep(_COMPACT)
-            try:
-                while (await self._parts.ledger.compact()).did_something:
-                    pass
-            except AgentIdError as error:
-                _log.warning("ledger_compaction_interrupted", error=str(error))
