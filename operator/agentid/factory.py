@@ -29,6 +29,7 @@ from agentid.services.auditing import Auditor
 from agentid.services.bundles import BundlePublisher
 from agentid.services.classes import ClassService
 from agentid.services.doors import Doors
+from agentid.services.entitlements import Entitlements
 from agentid.services.federation import Federation
 from agentid.services.foreign import ForeignBundles
 from agentid.services.gathering import SERVED_DELIVERIES, Gatherer
@@ -36,11 +37,13 @@ from agentid.services.identities import IdentityService
 from agentid.services.incidents import IncidentService
 from agentid.services.issuance import Issuance
 from agentid.services.issuers import IssuerService
+from agentid.services.judging import Judging
 from agentid.services.notices import Notices
 from agentid.services.objects import IdentityObjects
 from agentid.services.publication import CrlPublisher
 from agentid.services.responder_credentials import RESPONDER_SECRET, ResponderCredentials
 from agentid.services.secrets import SecretDelivery
+from agentid.services.standby import StandbyIssuers
 from agentid.services.webhook_trust import WebhookTrust
 from agentid.services.witness import Witness
 from agentid.services.world import World
@@ -120,6 +123,8 @@ class Parts:
     notices: Notices
     witness: Witness
     gatherer: Gatherer
+    entitlements: Entitlements
+    standby: StandbyIssuers
     audit: AuditStream | None
     tracer: Tracer | None
 
@@ -183,6 +188,13 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
             ledger.subscribe(auditor.learn)
         witness = Witness(auditor, notices)
         gatherer = Gatherer(world, ledger=ledger, client=client, deliveries=settings.deliveries)
+        leader = Leader(
+            ApiLease(lease_client, namespace=namespace, name=LEASE),
+            identity=writer,
+            clock=clock,
+            random=random.random,
+            on_trouble=_lease_trouble,
+        )
         yield Parts(
             settings=settings,
             namespace=namespace,
@@ -271,16 +283,21 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
                 metrics=metrics,
                 witness=witness,
             ),
-            leader=Leader(
-                ApiLease(lease_client, namespace=namespace, name=LEASE),
-                identity=writer,
-                clock=clock,
-                random=random.random,
-                on_trouble=_lease_trouble,
-            ),
+            leader=leader,
             notices=notices,
             witness=witness,
             gatherer=gatherer,
+            entitlements=Entitlements(
+                world=world, judging=Judging(gatherer=gatherer, world=world, clock=clock)
+            ),
+            standby=StandbyIssuers(
+                world=world,
+                client=client,
+                clock=clock,
+                random=secrets.token_bytes,
+                namespace=namespace,
+                leads=leader.is_leader,
+            ),
             audit=audit,
             tracer=tracer,
         )

@@ -13,9 +13,10 @@ from cryptography.x509 import ocsp
 
 from agentid.clock import SystemClock
 from agentid.errors import InputError
-from agentid.responder.limits import Throttle, TokenBucket
+from agentid.responder.limits import Throttle
 from agentid.responder.settings import Limits, Periods
 from agentid.serving.bounded import client_of
+from agentid.serving.token_bucket import TokenBucket
 from tests.support.responding import serving, until
 
 if TYPE_CHECKING:

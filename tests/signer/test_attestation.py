@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentid.pki import KeyAlgorithm
 from agentid.services.pods import Pod
-from agentid.signer.attestation import Evidence, attest, check_annotations, check_binding
+from agentid.signer.attestation import Evidence, attest, check_annotations
 from agentid.signer.reasons import Denial, DenialReason, Waiting, WaitingReason
 from agentid.signer.request import PodCertificateRequest
 from tests.support.asked import pod_body, request_body
@@ -187,28 +186,3 @@ def test_other_annotations_are_denied(annotations: dict[str, str], message: str)
 
 
 # What the identity allows
-
-
-def test_a_bound_account_with_an_allowed_key_passes() -> None:
-    """Both that of new pods, and the one that a class migrates from."""
-    allowed = (KeyAlgorithm.ED25519, KeyAlgorithm.ECDSAP256)
-    for algorithm in allowed:
-        assert check_binding(request(), "reader", "default", algorithm, allowed) is None
-
-
-def test_another_account_is_denied() -> None:
-    """The identity is not for whoever names it."""
-    allowed = (KeyAlgorithm.ECDSAP256,)
-    found = check_binding(request(), "reader", "robot", KeyAlgorithm.ECDSAP256, allowed)
-    assert found is not None
-    assert found.reason is DenialReason.NOT_ITS_SERVICE_ACCOUNT
-    assert "is bound to ServiceAccount robot, and the pod runs as default" in found.message
-
-
-def test_another_key_type_is_denied_with_the_one_to_take() -> None:
-    """By the reason that Kubernetes has for it."""
-    allowed = (KeyAlgorithm.ED25519,)
-    found = check_binding(request(), "reader", "default", KeyAlgorithm.ECDSAP256, allowed)
-    assert found is not None
-    assert found.reason.value == "UnsupportedKeyType"
-    assert "set keyType: ED25519 in the volume" in found.message

@@ -13,10 +13,12 @@ from agentid.api.agentissuer import AgentIssuer
 from agentid.constants import FINALIZER
 from agentid.issuers import BuiltinIssuer
 from agentid.kube.objects import ObjectKey
+from agentid.services.entitlements import Entitlements
 from agentid.services.gathering import Gatherer
 from agentid.services.identities import ACTOR
 from agentid.services.issuance import Issuance
 from agentid.services.issuers import authority_secret
+from agentid.services.judging import Judging
 from agentid.services.notices import Notices
 from agentid.services.pods import Pod
 from agentid.services.revocations import Revocations
@@ -168,10 +170,12 @@ class Scene:
         return PodCertificates(
             deciding=Deciding(
                 world=self.world,
-                gatherer=gatherer,
+                entitlements=Entitlements(
+                    world=self.world,
+                    judging=Judging(gatherer=gatherer, world=self.world, clock=self.clock),
+                ),
                 client=self.client,
                 surroundings=Surroundings(self.client, self.world.pods, self.clock),
-                clock=self.clock,
                 guarded_since=lambda: self.guarded_since,
             ),
             issuance=Issuance(ledger=self.ledger, clock=self.clock),

@@ -45,17 +45,20 @@ class Lines:
 
     Attributes:
         full: Whether there is no room.
+        half_full: Whether there is room for decisions alone that agents do not bring about at will.
     """
 
     def __init__(self) -> None:
         self.full = False
+        self.half_full = False
         self._lines: list[bytes] = []
 
-    def write(self, line: bytes) -> bool:
+    def write(self, line: bytes, last_room: bool = True) -> bool:  # noqa: FBT001, FBT002 - as the stream
         """Take a line, unless there is no room."""
-        if not self.full:
+        taken = not self.full and (last_room or not self.half_full)
+        if taken:
             self._lines.append(line)
-        return not self.full
+        return taken
 
     @property
     def events(self) -> list[Json]:

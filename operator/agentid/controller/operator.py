@@ -136,6 +136,7 @@ class _Run:
                 asyncio.create_task(loops.crashed.wait(), name="crashed"),
                 asyncio.create_task(loops.pods.watch(), name="pods"),
                 asyncio.create_task(loops.pods.watch_doors(), name="doors"),
+                asyncio.create_task(parts.standby.run(), name="standby"),
                 *(
                     asyncio.create_task(each.run(), name=type(each).__name__)
                     for each in loops.companions

@@ -1,107 +1,149 @@
-"""What an identity lets a pod have through this door, from what was observed of it; pure."""
+"""Which pod asks, and what its identity lets it have by this door.
+
+```
+ plugin, pod's token ─► attest ─► Entitlements.of ─► Decided
+                          └──────────┴─► RefusedError
+```
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from agentid.api.conditions import Reason
-from agentid.api.violation import summarize
 from agentid.api.vocabulary import DeliveryMode
-from agentid.constants import FINALIZER
 from agentid.issuing.reasons import RefusalReason, RefusedError
-from agentid.policy.judge import Granted, Refused
-from agentid.policy.tiers import template_for
+from agentid.kube.objects import ObjectKey
+from agentid.policy.entitlement import Withheld, WithheldReason, grant_for_key
 
 if TYPE_CHECKING:
-    from agentid.kube.objects import ObjectKey
+    from agentid.issuing.attesting import Attesting
+    from agentid.issuing.authenticating import Authenticator, NodePlugin
     from agentid.pki import KeyAlgorithm
     from agentid.policy.grant import Grant
-    from agentid.policy.observed import Observed
-    from agentid.services.pods import Pod
+    from agentid.services.entitlements import Entitled, Entitlements
+    from agentid.services.pods import Pod, Pods
 
-__all__ = ["grant_for_key", "granted_to"]
+__all__ = ["Decided", "Deciding", "grant_for"]
+
+_SOON: Final = timedelta(seconds=1)
+"""For a watch to tell what the API server has."""
+
+_FINAL: Final = frozenset(
+    {
+        Reason.DELETING.value,
+        Reason.SUSPENDED.value,
+        Reason.HELD.value,
+        WithheldReason.NOT_ITS_SERVICE_ACCOUNT.value,
+    }
+)
+"""What takes from a pod also what it holds."""
 
 
-def granted_to(pod: Pod, key: ObjectKey, seen: Observed | None) -> Granted:
-    """What the identity grants the pod.
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A pod that was attested, and what it may have.
 
-    Args:
-        pod: That was attested.
-        key: The identity that its label names.
-        seen: What is known of it; None if there is none.
-
-    Raises:
-        RefusedError: Nothing.
+    Attributes:
+        pod: It.
+        entitled: Its identity, and what that is granted.
     """
-    if seen is None or seen.metadata is None:
-        message = f"there is no AgentIdentity {key}; create it, or correct the label of the pod"
-        raise RefusedError(RefusalReason.IDENTITY_NOT_FOUND, message)
-    verdict = seen.verdict
-    if not isinstance(verdict, Granted):
-        raise _stopped(key, seen)
-    grant = verdict.grant
-    if grant.delivery is not DeliveryMode.CSI:
-        message = (
-            f"AgentIdentity {key} delivers by {grant.delivery}; set spec.delivery.mode to "
-            f"{DeliveryMode.CSI}, or create the pod anew with the volume of that mode"
-        )
-        raise RefusedError(RefusalReason.DELIVERED_OTHERWISE, message)
-    if grant.service_account != pod.service_account:
-        message = (
-            f"AgentIdentity {key} is bound to ServiceAccount {grant.service_account}, and the pod "
-            f"runs as {pod.service_account}; set spec.serviceAccountName of the pod, or name the "
-            "identity that is meant"
-        )
-        raise RefusedError(RefusalReason.NOT_ITS_SERVICE_ACCOUNT, message, final=True)
-    if FINALIZER not in seen.metadata.finalizers:
-        message = f"AgentIdentity {key} is new, and its deletion is not guarded yet; ask again"
-        raise RefusedError(Reason.PENDING, message)
-    return verdict
+
+    pod: Pod
+    entitled: Entitled
 
 
-def grant_for_key(
-    key: ObjectKey, granted: Granted, seen: Observed, algorithm: KeyAlgorithm
-) -> Grant:
+class Deciding:
+    """Attests, then asks what every door asks."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        attesting: Attesting,
+        entitlements: Entitlements,
+        pods: Pods,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            authenticator: Verifies tokens.
+            attesting: Looks up what they are about.
+            entitlements: Knows what pods may have.
+            pods: What the watch told.
+        """
+        self._authenticator = authenticator
+        self._attesting = attesting
+        self._entitlements = entitlements
+        self._pods = pods
+
+    async def attest(self, plugin: NodePlugin, pod_token: str) -> Pod:
+        """The pod whose token this is.
+
+        Raises:
+            RefusedError: There is none, or it is not the plugin's to ask for.
+            UnavailableError: Nobody can tell now.
+            ForbiddenError: We may not ask.
+        """
+        token = await self._authenticator.pod(pod_token)
+        return await self._attesting.attest(token, plugin)
+
+    def decide(self, pod: Pod) -> Decided:
+        """What an attested pod may have.
+
+        Raises:
+            RefusedError: Nothing.
+        """
+        key = ObjectKey(pod.namespace, pod.identity)
+        found = self._entitlements.of(key, pod.service_account, DeliveryMode.CSI)
+        if isinstance(found, Withheld):
+            raise _refusal(found)
+        return Decided(pod, found)
+
+    def check_still(self, before: Decided) -> None:
+        """Do nothing, if a pod may have what it might when it was decided about.
+
+        Raises:
+            RefusedError: The pod went, or what its identity is granted is another thing.
+        """
+        pod, known = before.pod, self._pods.get(before.pod.uid)
+        if self._pods.is_gone(pod.uid) or (known is not None and known.finished):
+            raise RefusedError(RefusalReason.POD_GONE, "the pod went as it was made", final=True)
+        if known is not None and known.identity != pod.identity:
+            message = "the label of the pod changed as it was made; ask again"
+            raise RefusedError(RefusalReason.TAKEN_AWAY, message)
+        now = self.decide(pod).entitled
+        if (now.owner.uid, now.granted.grant) != (
+            before.entitled.owner.uid,
+            before.entitled.granted.grant,
+        ):
+            message = f"what AgentIdentity {now.key} is granted changed; ask again"
+            raise RefusedError(RefusalReason.TAKEN_AWAY, message)
+
+
+def grant_for(decided: Decided, algorithm: KeyAlgorithm) -> Grant:
     """The grant of a certificate for a key of this algorithm.
-
-    While a class migrates, the algorithm that it comes from is taken too.
 
     Raises:
         RefusedError: The class asks for another algorithm.
     """
-    grant = granted.grant
-    if algorithm is grant.key_algorithm:
-        return grant
-    if granted.gradual and seen.agent_class is not None:
-        before = seen.agent_class.spec.model_copy(update={"migration": None})
-        if template_for(grant.tier, before).key_algorithm is algorithm:
-            return replace(grant, key_algorithm=algorithm)
-    message = (
-        f"the key is {algorithm}, and the class of AgentIdentity {key} asks for "
-        f"{grant.key_algorithm}; make one of that algorithm"
-    )
-    raise RefusedError(
-        RefusalReason.UNSUPPORTED_KEY_TYPE, message, key_algorithm=grant.key_algorithm
-    )
+    entitled = decided.entitled
+    found = grant_for_key(str(entitled.key), entitled.granted, entitled.seen, algorithm)
+    if isinstance(found, Withheld):
+        raise _refusal(found)
+    return found
 
 
-def _stopped(key: ObjectKey, seen: Observed) -> RefusedError:
-    """Why there is no grant. Each may come right without a change of the pod."""
-    if seen.metadata is not None and seen.metadata.deletion_timestamp is not None:
-        message = f"AgentIdentity {key} is being deleted"
-        return RefusedError(Reason.DELETING, message, final=True)
-    if seen.identity is not None and seen.identity.spec.suspend:
-        message = f"AgentIdentity {key} is suspended; set spec.suspend to false to go on"
-        return RefusedError(Reason.SUSPENDED, message, final=True)
-    if seen.hold is not None:
-        message = f"an incident holds AgentIdentity {key}; its status names it"
-        return RefusedError(Reason.HELD, message, final=True)
-    verdict = seen.verdict
-    if isinstance(verdict, Refused):
-        why = summarize(each.sentence for each in verdict.violations)
-        return RefusedError(verdict.reason, f"AgentIdentity {key} is refused: {why}")
-    if verdict is None or isinstance(verdict, Granted):
-        return RefusedError(Reason.PENDING, f"AgentIdentity {key} was not judged yet")
-    message = f"AgentIdentity {key} waits: {verdict.message}"
-    return RefusedError(verdict.reason, message)
+def _refusal(withheld: Withheld) -> RefusedError:
+    message, behind = withheld.message, withheld.reason == WithheldReason.CACHE_BEHIND
+    if withheld.key_algorithm is not None:
+        message += "; make one of that algorithm"
+    return RefusedError(
+        withheld.reason,
+        message,
+        final=withheld.reason in _FINAL,
+        key_algorithm=withheld.key_algorithm,
+        retry_after=_SOON if behind else None,
+    )

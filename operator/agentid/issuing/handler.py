@@ -12,20 +12,22 @@ from aiohttp import web
 
 from agentid.errors import InputError
 from agentid.issuing import wire
+from agentid.issuing.certificates import IssuedX509
 from agentid.issuing.limits import MAX_BODY, Work
 from agentid.issuing.reasons import PASSING, RefusalReason, RefusedError
-from agentid.issuing.service import IssuedX509
+from agentid.issuing.refusing import as_refusals, internal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from agentid.clock import Clock
-    from agentid.issuing.authenticating import NodePlugin
+    from agentid.issuing.authenticating import Authenticator, NodePlugin
     from agentid.issuing.bundles import Bundles
+    from agentid.issuing.certificates import Certificates
     from agentid.issuing.changes import Changes
     from agentid.issuing.limits import Limits
     from agentid.issuing.metrics import IssuingMetrics
-    from agentid.issuing.service import Issuing
+    from agentid.issuing.minting import Minting
     from agentid.issuing.undelivered import Undelivered
 
 __all__ = ["Handler"]
@@ -48,10 +50,12 @@ _RETRY: Final = "1"
 class Handler:
     """Answers requests of node plugins."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         *,
-        service: Issuing,
+        authenticator: Authenticator,
+        certificates: Certificates,
+        minting: Minting,
         changes: Changes,
         bundles: Bundles,
         undelivered: Undelivered,
@@ -60,7 +64,9 @@ class Handler:
         clock: Clock,
     ) -> None:
         """Take the parts."""
-        self._service = service
+        self._authenticator = authenticator
+        self._certificates = certificates
+        self._minting = minting
         self._changes = changes
         self._bundles = bundles
         self._undelivered = undelivered
@@ -89,8 +95,7 @@ class Handler:
             raise
         except Exception:  # noqa: BLE001 - one request's defect is not the next one's
             _log.exception("request_failed", path=path[:64])
-            message = "agentid has a defect that its log tells of; ask again"
-            answer = _refusal(RefusedError(RefusalReason.INTERNAL, message))
+            answer = _refusal(internal())
         if path in self._routes:
             self._metrics.seconds.labels(path).observe(self._clock.monotonic() - began)
         if self.stopping:
@@ -115,7 +120,8 @@ class Handler:
         if header[: len(_BEARER)].lower() != _BEARER:
             message = "there is no bearer token; show that of the node plugin's ServiceAccount"
             raise RefusedError(RefusalReason.NOT_A_NODE_PLUGIN, message)
-        plugin = await self._service.plugin(header[len(_BEARER) :].strip())
+        with as_refusals():
+            plugin = await self._authenticator.node_plugin(header[len(_BEARER) :].strip())
         return await answer(request, plugin)
 
     # Certificates and tokens
@@ -123,24 +129,24 @@ class Handler:
     async def _x509(self, request: web.BaseRequest, plugin: NodePlugin) -> web.StreamResponse:
         items = await self._read(request, wire.read_x509_request)
         with self._begun(plugin, len(items)):
-            making = asyncio.ensure_future(self._service.x509(plugin, items))
+            making = asyncio.ensure_future(self._certificates.issue(plugin, items))
             try:
                 results = await asyncio.shield(making)
             except asyncio.CancelledError:
                 # The plugin has gone; what was begun comes to its end, and then nobody has it.
                 self._keep(self._nobody_has(making))
                 raise
-            body = wire.write_x509(results, self._bundles.document.version)
             try:
+                body = wire.write_x509(results, self._bundles.document.version)
                 return await _write(request, body)
-            except (ConnectionError, asyncio.CancelledError):
+            except BaseException:  # whatever it was, nobody has what was made
                 self._revoke(results)
                 raise
 
     async def _jwt(self, request: web.BaseRequest, plugin: NodePlugin) -> web.StreamResponse:
         token, audience = await self._read(request, wire.read_jwt_request)
         with self._begun(plugin, 1):
-            minted = await self._service.jwt(plugin, token, audience)
+            minted = await self._minting.mint(plugin, token, audience)
         return await _write(request, wire.write_jwt(minted, self._clock.now()))
 
     @contextlib.contextmanager

@@ -26,6 +26,8 @@ class Limits:
         items: Certificates and tokens in work at a time. At 1.5 ms each, the last one of so many
             waits for three quarters of a second.
         node_items: Of these for one node.
+        pod_tokens: JWT-SVIDs of one pod a second. Each serves for minutes, to one audience.
+        pod_token_burst: Of these at once after a silence, such as at a start.
         connections: At a time; a plugin has two.
         client_connections: Of these from one address. A proxy may stand before many nodes.
         idle_seconds: For the head of a request, and between two.
@@ -37,6 +39,8 @@ class Limits:
 
     items: int = 512
     node_items: int = 128
+    pod_tokens: float = 10
+    pod_token_burst: float = 100
     connections: int = 8192
     client_connections: int = 512
     idle_seconds: float = 75

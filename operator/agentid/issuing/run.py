@@ -21,13 +21,15 @@ from agentid.errors import AgentIdError, InputError
 from agentid.issuing.attesting import Attesting
 from agentid.issuing.authenticating import Authenticator
 from agentid.issuing.bundles import Bundles
+from agentid.issuing.certificates import Certificates
 from agentid.issuing.changes import Changes
+from agentid.issuing.deciding import Deciding
 from agentid.issuing.handler import Handler
-from agentid.issuing.judging import Judging
 from agentid.issuing.keys import SigningKeys
 from agentid.issuing.limits import MAX_PATH, Limits
 from agentid.issuing.metrics import IssuingMetrics
-from agentid.issuing.service import Issuing
+from agentid.issuing.minting import Minting
+from agentid.issuing.refusing import Telling
 from agentid.issuing.undelivered import ACTOR, Undelivered
 from agentid.kube.objects import ObjectKey
 from agentid.kube.stores import SecretFiles
@@ -108,32 +110,46 @@ class IssuerService:
             parts.client, parts.namespace, clock=clock, on_change=self._bundles_changed
         )
         self._undelivered = Undelivered(
+            ledger=parts.ledger,
             revocations=Revocations(
                 ledger=parts.ledger, metrics=parts.metrics, witness=parts.witness, actor=ACTOR
             ),
             clock=clock,
         )
         metrics = IssuingMetrics(parts.metrics.registry)
+        authenticator = Authenticator(
+            keys=SigningKeys(parts.client, clock),
+            client=parts.client,
+            clock=clock,
+            namespace=parts.namespace,
+        )
+        deciding = Deciding(
+            authenticator=authenticator,
+            attesting=Attesting(pods=parts.world.pods, client=parts.client, clock=clock),
+            entitlements=parts.entitlements,
+            pods=parts.world.pods,
+        )
         self._handler = Handler(
-            service=Issuing(
-                world=parts.world,
-                judging=Judging(gatherer=parts.gatherer, world=parts.world, clock=clock),
+            authenticator=authenticator,
+            certificates=Certificates(
+                deciding=deciding,
                 issuance=Issuance(ledger=parts.ledger, clock=clock),
                 ledger=parts.ledger,
-                authenticator=Authenticator(
-                    keys=SigningKeys(parts.client, clock),
-                    client=parts.client,
-                    clock=clock,
-                    namespace=parts.namespace,
-                ),
-                attesting=Attesting(pods=parts.world.pods, client=parts.client, clock=clock),
                 undelivered=self._undelivered,
+                world=parts.world,
                 clock=clock,
                 new_id=lambda: secrets.token_hex(16),
                 metrics=parts.metrics,
-                own_metrics=metrics,
+                telling=Telling(metrics.x509_answered, self._refused),
                 witness=parts.witness,
-                refused=self._refused,
+            ),
+            minting=Minting(
+                deciding=deciding,
+                ledger=parts.ledger,
+                clock=clock,
+                limits=settings.limits,
+                telling=Telling(metrics.jwt_answered, self._refused),
+                witness=parts.witness,
             ),
             changes=self._changes,
             bundles=self._bundles,
@@ -155,6 +171,7 @@ class IssuerService:
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        self._parts.standby.need()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._look_after_certificate())

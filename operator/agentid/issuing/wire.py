@@ -11,15 +11,16 @@ import orjson
 
 from agentid.errors import InputError
 from agentid.identity.quoting import quoted
+from agentid.issuing.certificates import X509Item
 from agentid.issuing.limits import MAX_ITEMS
 from agentid.issuing.reasons import PASSING, RefusalReason, RefusedError
-from agentid.issuing.service import X509Item
 from agentid.ledger.wire import time_text
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agentid.issuing.service import IssuedX509, MintedJwt
+    from agentid.issuing.certificates import IssuedX509
+    from agentid.issuing.minting import MintedJwt
 
 __all__ = [
     "problem",

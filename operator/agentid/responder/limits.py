@@ -9,50 +9,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from agentid.serving.token_bucket import TokenBucket
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentid.responder.settings import Limits
 
-__all__ = ["Throttle", "TokenBucket"]
+__all__ = ["Throttle"]
 
 _CLIENTS: Final = 16_384
 """Client addresses that are remembered. Who is forgotten begins with a full bucket, and 16,384
 addresses at work at once are for the bucket of all to deal with; 200 bytes each make 3 MB."""
-
-
-class TokenBucket:
-    """So many a second, and so many at once after a silence.
-
-    Args:
-        rate: Tokens a second; 0 for any number.
-        burst: Tokens at most.
-        now: Seconds from an arbitrary start.
-    """
-
-    __slots__ = ("_burst", "_rate", "_seen", "_tokens")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate = rate
-        self._burst = max(burst, 1.0)
-        self._tokens = self._burst
-        self._seen = now
-
-    def take(self, now: float) -> float:
-        """Take a token.
-
-        Returns:
-            0 if there was one, else the seconds until there will be one.
-        """
-        if self._rate <= 0:
-            return 0.0
-        passed = max(now - self._seen, 0.0)
-        self._seen = now
-        self._tokens = min(self._burst, self._tokens + passed * self._rate)
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._rate
-        self._tokens -= 1
-        return 0.0
 
 
 class Throttle:

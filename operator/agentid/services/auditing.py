@@ -29,6 +29,7 @@ from agentid.telemetry.audit import (
     Counts,
     Decision,
     ObjectRef,
+    Token,
     encode,
     hash_of,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from agentid.clock import Clock
     from agentid.identity import SerialNumber
     from agentid.ledger import Durable, LedgerState
+    from agentid.pki.jwt_svid import JwtSvid
     from agentid.policy.observed import Observed
     from agentid.policy.plan import Cause
     from agentid.services.world import World
@@ -49,6 +51,12 @@ __all__ = ["Auditor"]
 
 CONTROLLER: Final = "agentid-controller"
 """Who decides what a change of a resource makes necessary, as it stands on the ledger."""
+
+ISSUER: Final = "agentid-issuer"
+"""Who decides what a node plugin is given and the ledger does not record."""
+
+TOKEN_ASKED: Final = "asked"  # noqa: S105 - a reason
+"""Why a token is minted: a pod asks for one whenever it needs one."""
 
 _EXPECTED: Final = 65_536
 """Announced certificates that are remembered; the ledger has an answer within ten seconds, and no
@@ -80,7 +88,7 @@ class Auditor:
         clock: Clock,
         metrics: Metrics,
         source: str,
-        write: Callable[[bytes], bool],
+        write: Callable[[bytes, bool], bool],
     ) -> None:
         """Take the parts.
 
@@ -90,7 +98,7 @@ class Auditor:
             clock: For the time of events.
             metrics: Counts events, and those that were lost.
             source: This run of the process, for the ids of events.
-            write: Takes a line; False if it is lost.
+            write: Takes a line, and whether it may take the last of the room; False if it is lost.
         """
         self._world = world
         self._ledger = ledger
@@ -176,6 +184,24 @@ class Auditor:
             self._emit(record.reason.value, record.actor, told, entry.issued)
 
     # What does not
+
+    def token_minted(self, record: Issued, svid: JwtSvid, seen: Observed) -> None:
+        """A JWT-SVID was made, and is about to leave.
+
+        Args:
+            record: The certificate that it stands on.
+            svid: It.
+            seen: What was judged from.
+        """
+        told = _Announced(
+            Decision.TOKEN_MINTED,
+            TOKEN_ASKED,
+            self._identity(ObjectKey(record.namespace, record.name), seen),
+            self._world.identities.manager_of(ObjectKey(record.namespace, record.name)),
+            self._judged_by(seen),
+        )
+        token = Token(svid.audience, svid.not_after, svid.token_id, svid.kid)
+        self._emit(TOKEN_ASKED, ISSUER, told, record, token)
 
     def given_nothing(
         self,
@@ -275,7 +301,14 @@ class Auditor:
             inputs=told.inputs,
         )
 
-    def _emit(self, reason: str, actor: str, told: _Announced, issued: Issued) -> None:
+    def _emit(
+        self,
+        reason: str,
+        actor: str,
+        told: _Announced,
+        issued: Issued,
+        token: Token | None = None,
+    ) -> None:
         """Tell a decision about a certificate, with what the ledger says of it."""
         grant = _grant(issued.grant)
         certificate = Certificate(
@@ -298,12 +331,13 @@ class Auditor:
                 sponsor=grant.get("sponsor"),
                 grant_hash=hash_of(issued.grant),
                 certificate=certificate,
+                token=token,
             )
         )
 
     def _write_event(self, event: AuditEvent) -> None:
         self._metrics.audit_events.labels(event.decision.value).inc()
-        if not self._write(encode(event)):
+        if not self._write(encode(event), event.token is None):
             self._metrics.audit_lost.inc()
 
     def _identity(self, key: ObjectKey, seen: Observed) -> ObjectRef:

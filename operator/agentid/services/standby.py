@@ -1,7 +1,8 @@
 """Keeps issuers able to sign on replicas that do not lead.
 
 The leader alone makes and rotates authorities. The others read what it stored, so that any of them
-may issue for a pod while nobody leads.
+may issue for a pod whoever leads. A replica has one of these, and every door that issues by itself
+says that it is needed; where none does, no replica but the leader ever reads a key.
 """
 
 from __future__ import annotations
@@ -66,9 +67,15 @@ class StandbyIssuers:
         self._namespace = namespace
         self._leads = leads
         self._read: dict[str, str] = {}
+        self._needed = asyncio.Event()
+
+    def need(self) -> None:
+        """Begin, if nobody has had it begin before."""
+        self._needed.set()
 
     async def run(self) -> None:
-        """Read what changes, until cancelled."""
+        """Read what changes as soon as somebody needs it, until cancelled."""
+        await self._needed.wait()
         while True:
             if not self._leads():
                 await self.look()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentid.identity import SerialNumber
     from agentid.kube.objects import ObjectKey
     from agentid.ledger import Issued
+    from agentid.pki.jwt_svid import JwtSvid
     from agentid.policy.authorities import Step
     from agentid.policy.observed import Observed
     from agentid.policy.plan import Cause
@@ -64,6 +65,17 @@ class Witness:
         """Certificates are about to be revoked, for an identity that was seen or an incident."""
         if self._auditor is not None:
             self._auditor.will_revoke(serials, seen)
+
+    def token_minted(self, record: Issued, svid: JwtSvid, seen: Observed) -> None:
+        """A JWT-SVID was made, and is about to leave.
+
+        Args:
+            record: The certificate that it stands on.
+            svid: It.
+            seen: What was judged from.
+        """
+        if self._auditor is not None:
+            self._auditor.token_minted(record, svid, seen)
 
     def identity_told(self, key: ObjectKey, seen: Observed, status: AgentIdentityStatus) -> None:
         """A status that differs from the one there is about to be written."""

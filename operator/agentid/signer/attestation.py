@@ -1,12 +1,12 @@
 """Whether a request is what it says: an ordered chain of small checks, all of them pure.
 
 ```
- the request alone ─► against pod, ServiceAccount and node ─► against the identity and its grant
-  annotations, stub     as the API server has them               ServiceAccount, key
+ the request alone ─► against pod, ServiceAccount and node
+  annotations, stub     as the API server has them
 ```
 
 Nothing that a request says is evidence. What it names is looked up, and has to agree; the pod's
-label is what says that the pod is to have the identity, and the identity is what says that it may.
+label is what says that the pod is to have the identity. Whether it may is for `policy.entitlement`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from agentid.signer.reasons import Denial, DenialReason, Waiting, WaitingReason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentid.pki import KeyAlgorithm
     from agentid.services.pods import Pod
     from agentid.signer.request import PodCertificateRequest
 
-__all__ = ["Evidence", "attest", "check_annotations", "check_binding"]
+__all__ = ["Evidence", "attest", "check_annotations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +76,6 @@ def attest(
         return _other_pod(request, pod)
     found = (check(request, identity, pod, evidence) for check in _CHECKS)
     return next((each for each in found if each is not None), None)
-
-
-def check_binding(
-    request: PodCertificateRequest,
-    identity: str,
-    bound_to: str,
-    algorithm: KeyAlgorithm,
-    allowed: tuple[KeyAlgorithm, ...],
-) -> Denial | None:
-    """Hold an attested request against what its identity was granted; None if they agree.
-
-    Args:
-        request: Its ServiceAccount is the pod's.
-        identity: The AgentIdentity.
-        bound_to: The ServiceAccount that the identity is bound to.
-        algorithm: Of the key.
-        allowed: What the class takes, the preferred one first.
-    """
-    if request.service_account != bound_to:
-        message = (
-            f"AgentIdentity {identity} is bound to ServiceAccount {bound_to}, and the pod runs as "
-            f"{request.service_account}; set spec.serviceAccountName of the pod, or name the "
-            "identity that is meant"
-        )
-        return Denial(DenialReason.NOT_ITS_SERVICE_ACCOUNT, message)
-    if algorithm not in allowed:
-        message = (
-            f"the key is {algorithm}, and the class of AgentIdentity {identity} asks for "
-            f"{allowed[0]}; set keyType: {allowed[0]} in the volume, or let admission add it, and "
-            "create the pod anew"
-        )
-        return Denial(DenialReason.UNSUPPORTED_KEY_TYPE, message)
-    return None
 
 
 def _other_pod(request: PodCertificateRequest, pod: Pod | None) -> Denial:

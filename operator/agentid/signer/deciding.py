@@ -8,27 +8,24 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.api.agentclass import AgentClass
 from agentid.api.fields import format_time
+from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import NotFoundError
 from agentid.kube.objects import ObjectKey, resource_version_of
 from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES
+from agentid.policy.entitlement import Withheld, WithheldReason, grant_for_key
 from agentid.services.doors import REQUESTS_POLICY
-from agentid.signer.attestation import attest, check_annotations, check_binding
-from agentid.signer.granting import allowed_algorithms, granted_to, with_key
-from agentid.signer.reasons import Denial, Waiting, WaitingReason
+from agentid.services.entitlements import behind
+from agentid.signer.attestation import attest, check_annotations
+from agentid.signer.reasons import Denial, DenialReason, Waiting, WaitingReason
 from agentid.signer.stub import read_stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from agentid.api.model import ObjectMeta
-    from agentid.clock import Clock
-    from agentid.issuers import Issuer
     from agentid.kube.client import Client
     from agentid.policy.grant import Grant
-    from agentid.policy.judge import Granted
-    from agentid.policy.observed import Observed
-    from agentid.services.gathering import Gatherer
+    from agentid.services.entitlements import Entitled, Entitlements
     from agentid.services.world import World
     from agentid.signer.request import PodCertificateRequest
     from agentid.signer.stub import Stub
@@ -43,14 +40,6 @@ _BEHIND: Final = timedelta(seconds=1)
 """For a watch to tell what the API server has."""
 
 
-_MOST: Final = 4096
-"""Identities of which that is kept."""
-
-_SAME: Final = 0.5
-"""Seconds for which what was observed of an identity serves its other pods too, unless it is
-forgotten before: the pods of a Deployment ask within the same moment."""
-
-
 @dataclass(frozen=True, slots=True)
 class Decided:
     """A request that is to be issued.
@@ -58,18 +47,14 @@ class Decided:
     Attributes:
         request: Which.
         stub: Its key.
-        owner: The AgentIdentity.
-        seen: What was judged by.
+        entitled: The identity, and what it was judged by.
         grant: What it is given, for a key of this algorithm.
-        issuer: What signs.
     """
 
     request: PodCertificateRequest
     stub: Stub
-    owner: ObjectMeta
-    seen: Observed
+    entitled: Entitled
     grant: Grant
-    issuer: Issuer
 
 
 class Deciding:
@@ -79,33 +64,25 @@ class Deciding:
         self,
         *,
         world: World,
-        gatherer: Gatherer,
+        entitlements: Entitlements,
         client: Client,
         surroundings: Surroundings,
-        clock: Clock,
         guarded_since: Callable[[], datetime | None],
     ) -> None:
         """Take the parts.
 
         Args:
             world: What the watches told.
-            gatherer: Observes identities.
+            entitlements: Knows what pods may have.
             client: To make sure before a denial.
             surroundings: Looks up whom a request names.
-            clock: Tells when.
             guarded_since: Since when nobody but kubelets can make requests, None while others can.
         """
         self._guarded_since = guarded_since
         self._world = world
-        self._gatherer = gatherer
+        self._entitlements = entitlements
         self._client = client
         self._surroundings = surroundings
-        self._clock = clock
-        self._seen: dict[ObjectKey, tuple[float, Observed | None]] = {}
-
-    def forget(self) -> None:
-        """Observe anew: an identity has changed, or what it depends on."""
-        self._seen.clear()
 
     async def decide(self, request: PodCertificateRequest) -> Decided | Denial | Waiting:
         """Decide.
@@ -130,46 +107,35 @@ class Deciding:
     async def _judge(
         self, request: PodCertificateRequest, key: ObjectKey, stub: Stub
     ) -> Decided | Denial | Waiting:
-        seen = self._observe(key)
-        granted = granted_to(key, seen)
-        if isinstance(granted, Waiting):
-            return granted
-        if seen is None or seen.metadata is None:  # never so: it was granted something
-            return _behind(key)
-        denial = check_binding(
-            request,
-            key.name,
-            granted.grant.service_account,
-            stub.algorithm,
-            allowed_algorithms(granted, seen),
-        )
-        if denial is not None:
-            return denial if await self._is_current(key, granted) else _behind(key)
-        state = self._world.issuer_states.get(granted.grant.issuer_name)
-        if state is None or state.issuer is None:  # never so: it was judged by it just now
-            return _behind(key)
-        grant = with_key(granted.grant, stub.algorithm)
-        return Decided(request, stub, seen.metadata, seen, grant, state.issuer)
+        found = self._entitlements.of(key, request.service_account, DeliveryMode.POD_CERTIFICATE)
+        if isinstance(found, Withheld):
+            return await self._said(key, found)
+        grant = grant_for_key(str(key), found.granted, found.seen, stub.algorithm)
+        if isinstance(grant, Withheld):
+            return await self._said(key, grant)
+        return Decided(request, stub, found, grant)
 
-    def _observe(self, key: ObjectKey) -> Observed | None:
-        moment = self._clock.monotonic()
-        since, seen = self._seen.get(key, (float("-inf"), None))
-        if moment - since >= _SAME:
-            if len(self._seen) >= _MOST:
-                self._seen.clear()
-            seen = self._gatherer.observe(key, self._clock.now())
-            self._seen[key] = (moment, seen)
-        return seen
+    async def _said(self, key: ObjectKey, withheld: Withheld) -> Denial | Waiting:
+        """What a request is told; a no that is final only after the API server was asked."""
+        denial = _final(withheld)
+        if denial is None:
+            after = _BEHIND if withheld.reason == WithheldReason.CACHE_BEHIND else None
+            return Waiting(withheld.reason, withheld.message, after)
+        if await self._is_current(key):
+            return denial
+        return Waiting(WaitingReason.CACHE_BEHIND, behind(key).message, _BEHIND)
 
-    async def _is_current(self, key: ObjectKey, granted: Granted) -> bool:
+    async def _is_current(self, key: ObjectKey) -> bool:
         """Whether the API server has of identity and class what was judged by."""
-        class_name = granted.grant.class_name
+        known = self._world.identities.get(key)
+        spec = None if known is None else known.get("spec")
+        class_name = str(spec.get("className")) if isinstance(spec, dict) else ""
+        judged_by = self._world.classes.get(class_name)
         try:
             identity = await self._client.get(AGENT_IDENTITIES, key.name, key.namespace)
             agent_class = await self._client.get(AGENT_CLASSES, class_name)
         except NotFoundError:
             return False
-        known, judged_by = self._world.identities.get(key), self._world.classes.get(class_name)
         return (
             known is not None
             and judged_by is not None
@@ -192,6 +158,16 @@ def _unguarded(request: PodCertificateRequest) -> Waiting:
     return Waiting(WaitingReason.UNGUARDED, message)
 
 
-def _behind(key: ObjectKey) -> Waiting:
-    message = f"AgentIdentity {key} or its class has just changed; agentid looks again"
-    return Waiting(WaitingReason.CACHE_BEHIND, message, _BEHIND)
+def _final(withheld: Withheld) -> Denial | None:
+    """The denial of what cannot come right while the pod lives; None if it can."""
+    match withheld.reason:
+        case WithheldReason.NOT_ITS_SERVICE_ACCOUNT:
+            return Denial(DenialReason.NOT_ITS_SERVICE_ACCOUNT, withheld.message)
+        case WithheldReason.UNSUPPORTED_KEY_TYPE:
+            message = (
+                f"{withheld.message}; set keyType: {withheld.key_algorithm} in the volume, or let "
+                "admission add it, and create the pod anew"
+            )
+            return Denial(DenialReason.UNSUPPORTED_KEY_TYPE, message)
+        case _:
+            return None

@@ -135,7 +135,7 @@ class SignerLoop:
             service: Answers one request.
             settling: Told how requests end.
             telling: Told why requests are not granted.
-            standby: Has issuers sign while this replica does not lead.
+            standby: Has issuers sign while this replica does not lead; told that it is needed.
             metrics: Counts answers.
             clock: For waits.
             random: A number in [0, 1) at each call.
@@ -166,7 +166,6 @@ class SignerLoop:
             group.create_task(self._watch())
             group.create_task(self._look_again())
             group.create_task(self._settling.run())
-            group.create_task(self._standby.run())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
@@ -182,7 +181,6 @@ class SignerLoop:
         Args:
             identity: What is known to have changed; None for what concerns many.
         """
-        self._service.changed()
         now = self._clock.monotonic()
         for key, seen in self._seen.items():
             if not seen.reason or identity not in {None, seen.identity}:
@@ -224,6 +222,7 @@ class SignerLoop:
         )
         async with aclosing(changes):
             async for change in changes:
+                self._standby.need()  # the cluster serves the kind, so there may be requests
                 self._take(change)
 
     def _take(self, change: Change) -> None:

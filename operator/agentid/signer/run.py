@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import secrets
 from typing import TYPE_CHECKING
 
 from agentid.services.identities import ACTOR
 from agentid.services.issuance import Issuance
 from agentid.services.revocations import Revocations
-from agentid.services.standby import StandbyIssuers
 from agentid.signer.deciding import Deciding
 from agentid.signer.loop import SignerLoop
 from agentid.signer.service import PodCertificates
@@ -42,10 +40,9 @@ def make_signer(parts: Parts, look_at: Callable[[ObjectKey], None]) -> SignerLoo
         service=PodCertificates(
             deciding=Deciding(
                 world=parts.world,
-                gatherer=parts.gatherer,
+                entitlements=parts.entitlements,
                 client=parts.client,
                 surroundings=Surroundings(parts.client, parts.world.pods, parts.clock),
-                clock=parts.clock,
                 guarded_since=lambda: parts.doors.guarded_since,
             ),
             issuance=Issuance(ledger=parts.ledger, clock=parts.clock),
@@ -64,14 +61,7 @@ def make_signer(parts: Parts, look_at: Callable[[ObjectKey], None]) -> SignerLoo
             clock=parts.clock,
             look_at=look_at,
         ),
-        standby=StandbyIssuers(
-            world=parts.world,
-            client=parts.client,
-            clock=parts.clock,
-            random=secrets.token_bytes,
-            namespace=parts.namespace,
-            leads=leads,
-        ),
+        standby=parts.standby,
         metrics=parts.metrics,
         clock=parts.clock,
         random=random.random,

@@ -30,9 +30,10 @@ from agentid.errors import (
 )
 from agentid.identity import PodRef
 from agentid.kube.resources import POD_CERTIFICATE_REQUESTS
-from agentid.policy.plan import Cause, renewal_of
+from agentid.policy.plan import renewal_of
 from agentid.services.failure import PassError
 from agentid.services.gathering import held_of
+from agentid.services.issuance import cause_of, held_by_pod, tell_issued
 from agentid.signer import answers
 from agentid.signer.reasons import Denial, Waiting, WaitingReason
 from agentid.signer.request import PodCertificateRequest
@@ -92,7 +93,6 @@ class _Kept:
     grant: Grant
     refresh_at: datetime
     at: datetime
-    cause: Cause
 
 
 class PodCertificates:
@@ -131,10 +131,6 @@ class PodCertificates:
         except ForbiddenError as error:
             return Waiting(WaitingReason.API_UNAVAILABLE, str(error))
 
-    def changed(self) -> None:
-        """An identity has changed, or something that many depend on."""
-        self._deciding.forget()
-
     def ended(self, request: str) -> None:
         """A request of this UID has ended, whoever answered it."""
         self._kept.pop(request, None)
@@ -166,7 +162,7 @@ class PodCertificates:
                 kept = self._left_over(decided) or await self._make(decided)
                 if isinstance(kept, Waiting):
                     return kept
-                return await self._issue(decided, kept)
+                return await self._issue(decided.request, kept)
 
     # Make
 
@@ -180,26 +176,19 @@ class PodCertificates:
         return kept if fits and abs(self._clock.now() - kept.at) < _FRESH else None
 
     async def _make(self, granted: Decided) -> _Kept | Waiting:
-        request, grant = granted.request, granted.grant
+        request, grant, entitled = granted.request, granted.grant, granted.entitled
         pod = PodRef(request.pod_name, request.pod_uid, request.node_name, request.uid)
-        before = next(
-            (
-                entry.serial
-                for entry in self._ledger.state.of_pod(request.pod_uid)
-                if entry.is_live(self._clock.now())
-                and entry.issued.uid == granted.owner.uid
-                and entry.issued.pod is not None
-                and entry.issued.pod.request != request.uid
-            ),
-            None,
-        )
+        before = held_by_pod(
+            self._ledger.state, pod.uid, entitled.owner, grant.delivery, self._clock.now(),
+            request=pod.request,
+        )  # fmt: skip
         with tracing.step("sign"):
             made = await self._issuance.sign(
-                granted.owner,
+                entitled.owner,
                 grant,
-                granted.issuer,
+                entitled.issuer,
                 granted.stub.key,
-                replaces=before,
+                replaces=None if before is None else before.serial,
                 pod=pod,
                 lifetime=lifetime_within(grant.lifetime, request.max_lifetime),
             )
@@ -210,20 +199,19 @@ class PodCertificates:
                 f"less than {LEAST}; AgentIssuer {grant.issuer_name} has to renew its authority"
             )
             return Waiting(WaitingReason.VALIDITY_TOO_SHORT, message)
-        due = renewal_of(held_of(made.record), granted.seen.agent_class)
-        cause = Cause.FIRST if before is None else Cause.RENEWAL
-        kept = _Kept(made, grant, refresh_within(validity, due), made.record.issued_at, cause)
+        due = renewal_of(held_of(made.record), entitled.seen.agent_class)
+        kept = _Kept(made, grant, refresh_within(validity, due), made.record.issued_at)
         # Before the ledger is asked: it may say no and have it recorded all the same.
         self._kept[request.uid] = kept
-        self._witness.will_issue(made.record, cause, granted.seen)
+        self._witness.will_issue(made.record, cause_of(made.record), entitled.seen)
         with tracing.step("ledger commit"):
             await self._issuance.record(made)
         return kept
 
     # Answer
 
-    async def _issue(self, granted: Decided, kept: _Kept) -> Answered | Waiting:
-        leaf, request = kept.made.leaf, granted.request
+    async def _issue(self, request: PodCertificateRequest, kept: _Kept) -> Answered | Waiting:
+        leaf = kept.made.leaf
         body = answers.issued(request, leaf, kept.refresh_at, self._clock.now())
         try:
             with tracing.step("status write"):
@@ -240,9 +228,7 @@ class PodCertificates:
         if not written:
             return Answered()
         grant = kept.grant
-        self._metrics.issuances.labels(
-            grant.delivery.value, grant.issuer_name, kept.cause.value
-        ).inc()
+        tell_issued(self._metrics, kept.made, grant)
         tracing.issued()
         tracing.note(
             spiffe_id=str(leaf.spiffe_id),
@@ -250,20 +236,7 @@ class PodCertificates:
             class_name=grant.class_name,
             issuer=grant.issuer_name,
             tier=grant.tier.value,
-            cause=kept.cause.value,
-        )
-        _log.info(
-            "svid_issued",
-            namespace=granted.owner.namespace,
-            name=granted.owner.name,
-            pod=request.pod_name,
-            node=request.node_name,
-            spiffe_id=str(leaf.spiffe_id),
-            serial=str(leaf.serial),
-            not_after=leaf.validity.not_after.isoformat(),
-            issuer=grant.issuer_name,
-            tier=grant.tier.value,
-            cause=kept.cause.value,
+            cause=cause_of(kept.made.record).value,
         )
         return Answered(serial=str(leaf.serial))
 

@@ -29,6 +29,7 @@ __all__ = [
     "Counts",
     "Decision",
     "ObjectRef",
+    "Token",
     "encode",
     "hash_of",
 ]
@@ -44,6 +45,8 @@ class Decision(StrEnum):
     """A certificate stands on the ledger, for an identity that had none in use."""
     RENEWED = "Renewed"
     """A certificate stands on the ledger that takes the place of one in use."""
+    TOKEN_MINTED = "TokenMinted"  # noqa: S105 - a decision
+    """A JWT-SVID was made for a pod; it stands on a certificate that is on the ledger."""
     REVOKED = "Revoked"
     """A certificate is revoked on the ledger, for good."""
     REFUSED = "Refused"
@@ -120,6 +123,23 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """The JWT-SVID that an event is about; not the token itself, with which one could act.
+
+    Attributes:
+        audience: Whom it is for.
+        not_after: When it expires.
+        id: Its `jti`.
+        key: The `kid` of the key that signed it.
+    """
+
+    audience: tuple[str, ...]
+    not_after: datetime
+    id: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who decided, and who is known to have asked for it.
 
@@ -170,7 +190,8 @@ class AuditEvent:
         issuer: The AgentIssuer that signs.
         tier: Low, Moderate, High or Critical.
         sponsor: Who answers for the agent.
-        certificate: Which one.
+        certificate: Which one; for a token, the one that it stands on.
+        token: Which JWT-SVID, for one that was minted.
         authority: Id of the authority, for decisions about one.
         counts: For decisions about an incident.
         violations: Each rule that is broken, in a sentence, for a refusal.
@@ -192,6 +213,7 @@ class AuditEvent:
     tier: str | None = None
     sponsor: str | None = None
     certificate: Certificate | None = None
+    token: Token | None = None
     authority: str | None = None
     counts: Counts | None = None
     violations: tuple[str, ...] = ()
@@ -214,7 +236,7 @@ _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NAIV
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
 
-_KINDS: Final = (AuditEvent, ObjectRef, Certificate, Actor, Counts)
+_KINDS: Final = (AuditEvent, ObjectRef, Certificate, Token, Actor, Counts)
 _FIELDS: Final[dict[type, tuple[tuple[str, str], ...]]] = {
     kind: tuple((each.name, api_name(each.name)) for each in fields(kind)) for kind in _KINDS
 }

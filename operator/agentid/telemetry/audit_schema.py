@@ -23,6 +23,7 @@ _PARTS: Final = (
     audit.Certificate,
     audit.Counts,
     audit.ObjectRef,
+    audit.Token,
 )
 
 _CLAUSE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)

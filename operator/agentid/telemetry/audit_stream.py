@@ -77,13 +77,19 @@ class AuditStream:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
-    def write(self, line: bytes) -> bool:
+    def write(self, line: bytes, last_room: bool = True) -> bool:  # noqa: FBT001, FBT002 - see below
         """Take a line that ends in a newline; False if there is no room, and it is lost.
 
         Never waits for the destination.
+
+        Args:
+            line: It.
+            last_room: Whether it may take more than half of the room. What agents bring about as
+                often as they like may not, so that it never has another decision's event lost.
         """
         with self._news:
-            if self._closing or self._size + len(line) > self._limit:
+            limit = self._limit if last_room else self._limit // 2
+            if self._closing or self._size + len(line) > limit:
                 return False
             self._lines.append(line)
             self._size += len(line)
