@@ -78,9 +78,7 @@ async def test_one_bad_item_takes_nothing_from_the_others() -> None:
         assert reasons == ["RequestInvalid", "", "PodGone", "UnsupportedKeyType"]
         assert sorted(service.answers) == sorted(reasons)
         shown = {told.reason for _, told in service.refused}
-        assert shown == {"RequestInvalid", "UnsupportedKeyType"}, (
-            "who is not attested fills nothing"
-        )
+        assert shown == {"RequestInvalid", "UnsupportedKeyType"}, "who is unknown fills nothing"
 
 
 async def test_a_defect_shows_on_its_item_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +195,7 @@ def let_mint(service: Service) -> None:
 
 
 async def test_a_token_stands_on_a_certificate_and_is_told() -> None:
-    """Auditors read whose it is, for whom, by which key, and on which certificate; not the token."""
+    """Auditors read whose it is, for whom, by which key, on which certificate; not the token."""
     lines = Lines()
     async with opened() as service:
         there = service.there

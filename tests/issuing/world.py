@@ -1,4 +1,4 @@
-"""The parts of the issuer service on a cluster in memory, with tokens that are taken at their word."""
+"""The parts of the issuer service on a cluster in memory; tokens are taken at their word."""
 
 from __future__ import annotations
 
