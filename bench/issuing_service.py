@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import ssl
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
+import orjson
 import uvloop
 
 from agentid.errors import AgentIdError
+from agentid.issuing.limits import MAX_ITEMS
 from agentid.node.issuer import ChangeKind
 from bench.__main__ import positive
 from bench.figures import Counts, Latency
@@ -27,11 +32,12 @@ from e2e.progress import say
 from e2e.providers import DevCluster
 from tests.support import manifests
 from tests.support.api import Api
-from tests.support.node_plugins import NodePlugins, csr
+from tests.support.node_plugins import SERVED_NAME, NodePlugins, csr
 from tests.support.probing import ports
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
+    from typing import Self
 
     from agentid.node.service_client import IssuerServiceClient
     from e2e.providers import Cluster
@@ -108,44 +114,90 @@ async def _ask(
     pid: int,
 ) -> None:
     async with AsyncExitStack() as stack:
-        clients = {
-            node: await stack.enter_async_context(plugins.client(port, node)) for node in pods
-        }
-        requests = [csr() for _ in range(64)]
         first = next(iter(pods))
-        await _until_answered(clients[first], pods[first][0], requests[0])
+        client = await stack.enter_async_context(plugins.client(port, first))
+        requests = [csr() for _ in range(64)]
+        await _until_answered(client, pods[first][0], requests[0])
 
-        async def renew(node: str) -> list[float]:
-            """All pods of a node, at once and again."""
-            taken: list[float] = []
-
-            async def one(pod: OnNode, at: int) -> None:
-                began = time.monotonic()
-                await clients[node].x509(pod.proof, requests[at % len(requests)])
-                taken.append(time.monotonic() - began)
-
-            for _ in range(rounds):
-                await asyncio.gather(*(one(pod, at) for at, pod in enumerate(pods[node])))
-            return taken
-
-        await asyncio.gather(*(renew(node) for node in pods))  # tokens are seen for the first time
+        load = {
+            node: await stack.enter_async_context(_Load.of(plugins, port, node, some, requests))
+            for node, some in pods.items()
+        }
+        await asyncio.gather(*(each.renew(1) for each in load.values()))  # tokens are new to it
         before, meter = _counts(api), Meter({"operator": pid})
         began = time.monotonic()
-        taken = [each for some in await asyncio.gather(*map(renew, pods)) for each in some]
+        asked = [each.renew(rounds) for each in load.values()]
+        taken = [each for some in await asyncio.gather(*asked) for each in some]
         seconds = time.monotonic() - began
         usage, made = meter.read()["operator"], _counts(api).since(before)
+        count = rounds * sum(map(len, pods.values()))
         print(
-            f"{len(taken)} certificates in {seconds:.1f} s: {len(taken) / seconds:.0f} a second, "
-            f"{_text(Latency.of(taken))}; {1000 * usage.cpu / len(taken):.2f} ms CPU each, "
-            f"{usage.cpu / seconds:.2f} cores, {usage.peak / 1e6:.0f} MB at most"
+            f"{count} certificates in {seconds:.1f} s: {count / seconds:.0f} a second, "
+            f"a request of up to {MAX_ITEMS} {_text(Latency.of(taken))}; "
+            f"{1000 * usage.cpu / count:.2f} ms CPU each, so {count / usage.cpu:.0f} a second of a "
+            f"core; {usage.cpu / seconds:.2f} cores, {usage.peak / 1e6:.0f} MB at most"
         )
         calls = {name: n for name, n in sorted(made.done.items()) if n}
         print(
             "writes that the API server counted:",
             ", ".join(f"{v} {k} {n}" for (k, v), n in calls.items()),
         )
-        latencies = await _revoke(api, clients["bench-0"], singles, requests[0])
+        latencies = await _revoke(api, client, singles, requests[0])
         print(f"from a suspension until its line has come: {_text(Latency.of(latencies))}")
+
+
+class _Load:
+    """The renewals of a node, by requests that were made beforehand and answers that are counted.
+
+    The plugin's client reads what it is answered; here that would be measured with the service.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, bodies: list[bytes], pods: int) -> None:
+        self._session = session
+        self._bodies = bodies
+        self._pods = pods
+
+    @classmethod
+    @asynccontextmanager
+    async def of(
+        cls, plugins: NodePlugins, port: int, node: str, pods: list[OnNode], requests: list[bytes]
+    ) -> AsyncIterator[Self]:
+        """Connect as the plugin of a node."""
+        trusted = ssl.create_default_context(cadata=plugins.authorities().decode())
+        items = [
+            {"podToken": pod.token, "csr": base64.b64encode(requests[at % len(requests)]).decode()}
+            for at, pod in enumerate(pods)
+        ]
+        bodies = [
+            orjson.dumps({"items": items[at : at + MAX_ITEMS]})
+            for at in range(0, len(items), MAX_ITEMS)
+        ]
+        async with aiohttp.ClientSession(
+            f"https://127.0.0.1:{port}",
+            headers={"Authorization": f"Bearer {plugins.node_token(node)}"},
+            connector=aiohttp.TCPConnector(ssl=trusted),
+        ) as session:
+            yield cls(session, bodies, len(pods))
+
+    async def renew(self, rounds: int) -> list[float]:
+        """All pods, at once and again; seconds of each request."""
+        taken: list[float] = []
+
+        async def one(body: bytes) -> int:
+            began = time.monotonic()
+            async with self._session.post(
+                "/node/v1/x509", data=body, server_hostname=SERVED_NAME
+            ) as answer:
+                issued = (await answer.read()).count(b'"issued":')
+            taken.append(time.monotonic() - began)
+            return issued
+
+        for _ in range(rounds):
+            issued = sum(await asyncio.gather(*map(one, self._bodies)))
+            if issued != self._pods:
+                msg = f"{issued} of {self._pods} pods were issued a certificate"
+                raise E2EError(msg)
+        return taken
 
 
 async def _until_answered(client: IssuerServiceClient, pod: OnNode, request: bytes) -> None:

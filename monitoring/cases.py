@@ -111,6 +111,7 @@ CASES: Final = (
         _LEADER | {_CURRENT: "0x90", _EXPIRY: "-5x90"},
         _LEADER | {_CURRENT: "0x90", _EXPIRY: "604801x90"},
     ),
+    _condition("JWTKeysCurrent", "0", "1", alert="AgentidJwtKeysNotCurrent"),
     _condition("Rotating", "1", "0", alert="AgentidRotationStuck", minutes=1500),
     _condition("BundleWithheld", "1", "0", alert="AgentidBundleWithheld"),
     Case(

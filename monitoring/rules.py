@@ -99,6 +99,11 @@ ALERTS: Final = (
         "successor can be made",
     ),
     Alert(
+        "AgentidJwtKeysNotCurrent", _OPERATOR,
+        _leaders(_CONDITION.format("JWTKeysCurrent", 0)), "30m", _WARNING,
+        "No key of {{ $labels.issuer }} signs JWT-SVIDs, or its successor cannot be made",
+    ),
+    Alert(
         "AgentidRotationStuck", _OPERATOR,
         _leaders(_CONDITION.format("Rotating", 1)), "24h", _WARNING,
         "The rotation of {{ $labels.issuer }} has not come to its end for a day",

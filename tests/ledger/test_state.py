@@ -290,6 +290,29 @@ def test_a_pod_has_what_was_made_for_it(
     assert second._by_pod == {}, "nothing is left of pods whose certificates have expired"
 
 
+replacing = st.builds(
+    lambda number, minutes, before: replace(
+        for_pod(number, "a", minutes), replaces=None if before is None else SerialNumber(before)
+    ),
+    st.integers(1, 8),
+    st.integers(0, 3),
+    st.integers(1, 8) | st.none(),
+)
+
+
+@given(st.lists(replacing, max_size=12))
+def test_the_newest_of_a_pod_is_the_first_of_all_it_has(records: list[Issued]) -> None:
+    """Also where a clock was set back, so that times contradict who replaced whom."""
+    state = LedgerState()
+    for record in records:
+        state.apply(record)
+    everything = state.of_pod("a")
+    newest = state.newest_of_pod("a", lambda _: True)
+    assert newest == (everything[0] if everything else None)
+    odd = state.newest_of_pod("a", lambda each: bool(each.serial.value % 2))
+    assert (odd is None) == all(each.serial.value % 2 == 0 for each in everything)
+
+
 def test_a_pod_that_nobody_recorded_has_nothing() -> None:
     """No error, and no entry that stays behind."""
     state = state_of(for_pod(1, "a"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from agentid.ledger.records import Issued, Record, Revoked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from agentid.identity import SerialNumber
@@ -184,6 +184,15 @@ class LedgerState:
     def of_pod(self, uid: str) -> tuple[Entry, ...]:
         """All certificates on record that were made for a pod, newest first."""
         return _newest_first([self._by_serial[key] for key in self._by_pod.get(uid, ())])
+
+    def newest_of_pod(self, uid: str, wanted: Callable[[Entry], bool]) -> Entry | None:
+        """The first of those in `of_pod` that are wanted, found without sorting them."""
+        found = [
+            entry for key in self._by_pod.get(uid, ()) if wanted(entry := self._by_serial[key])
+        ]
+        replaced = {entry.issued.replaces for entry in found}
+        heads = [entry for entry in found if entry.serial not in replaced]
+        return max(heads or found, key=_age, default=None)
 
     def live(self, namespace: str, name: str, *, now: datetime) -> tuple[Entry, ...]:
         """Those of them that a verifier would accept now, newest first."""

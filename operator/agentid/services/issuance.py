@@ -205,17 +205,17 @@ def held_by_pod(
         now: The present.
         request: What was made for this request of the pod does not count.
     """
-    return next(
-        (
-            entry
-            for entry in state.of_pod(pod)
-            if entry.is_live(now)
-            and entry.issued.uid == owner.uid
-            and entry.issued.door is door
-            and (entry.issued.pod is None or entry.issued.pod.request != request)
-        ),
-        None,
-    )
+
+    def wanted(entry: Entry) -> bool:
+        issued = entry.issued
+        return (
+            entry.is_live(now)
+            and issued.uid == owner.uid
+            and issued.door is door
+            and (issued.pod is None or issued.pod.request != request)
+        )
+
+    return state.newest_of_pod(pod, wanted)
 
 
 def cause_of(record: Issued) -> Cause:

@@ -326,7 +326,8 @@ async def test_hostile_names_are_text_wherever_they_stand(clock: ManualClock) ->
         "metadata": {"name": evil},
         "spec": {"trustDomain": evil},
         "status": {"authorities": [{"role": evil, "state": "Signing", "id": evil,
-                                    "subject": evil}]},
+                                    "subject": evil}],
+                   "jwtKeys": [{"kid": evil, "state": evil, "algorithm": evil}]},
     }  # fmt: skip
     async with served(clock) as page:
         page.put(body)
@@ -347,6 +348,26 @@ async def test_hostile_names_are_text_wherever_they_stand(clock: ManualClock) ->
             assert headers["Content-Type"].startswith("text/html")
             assert "<script" not in text
             assert "&lt;script" in text or path.startswith("/login") or "sort" in path
+
+
+async def test_keys_for_tokens_stand_beside_the_authorities(clock: ManualClock) -> None:
+    """On the page and in its record: which signs, with what, since when."""
+    key = {"kid": "a-thumbprint", "state": "Signing", "algorithm": "ES384", "fingerprint": "ab",
+           "since": "2026-11-01T11:00:00Z"}  # fmt: skip
+    issuer = {
+        "metadata": {"name": "main"},
+        "spec": {"trustDomain": "example.org"},
+        "status": {"authorities": [], "jwtKeys": [key]},
+    }
+    async with served(clock) as page:
+        page.inventory.catalogue.put(AGENT_ISSUERS, issuer)
+        _, _, text = await page.ask("/authorities")
+        assert "Keys for JWT-SVIDs of main" in text
+        assert "a-thumbprint" in text
+        assert "ES384" in text
+        _, _, record = await page.ask("/authorities.json")
+        (found,) = json.loads(record)["items"]
+        assert found["jwtKeys"] == [key]
 
 
 async def test_ten_thousand_agents_are_a_page_of_fifty(clock: ManualClock) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["AuthorityView", "IssuerView", "issuer_of"]
+__all__ = ["AuthorityView", "IssuerView", "JwtKeyView", "issuer_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,25 @@ class AuthorityView:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtKeyView:
+    """One key for JWT-SVIDs.
+
+    Attributes:
+        kid: What tokens and bundles call it.
+        state: `Staged`, `Signing`, `Retired` or `Distrusted`.
+        algorithm: What it signs with.
+        fingerprint: Its thumbprint in hexadecimal.
+        since: When it came to this state.
+    """
+
+    kid: str
+    state: str
+    algorithm: str
+    fingerprint: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerView:
     """One issuer.
 
@@ -65,6 +84,7 @@ class IssuerView:
         bundle_sequence: Of the bundle that is published; None if none is.
         conditions: Ready, Rotating, AuthoritiesCurrent and others.
         authorities: Roots first, the newest of each first.
+        jwt_keys: Its keys for JWT-SVIDs, the newest first.
     """
 
     name: str
@@ -72,6 +92,7 @@ class IssuerView:
     bundle_sequence: int | None
     conditions: tuple[ConditionView, ...]
     authorities: tuple[AuthorityView, ...]
+    jwt_keys: tuple[JwtKeyView, ...] = ()
 
 
 def issuer_of(body: Mapping[str, object]) -> IssuerView:
@@ -99,5 +120,15 @@ def issuer_of(body: Mapping[str, object]) -> IssuerView:
                 not_after=time_in(each, "notAfter"),
             )
             for each in items_in(status, "authorities")
+        ),
+        jwt_keys=tuple(
+            JwtKeyView(
+                kid=text_in(each, "kid"),
+                state=text_in(each, "state"),
+                algorithm=text_in(each, "algorithm"),
+                fingerprint=text_in(each, "fingerprint"),
+                since=time_in(each, "since"),
+            )
+            for each in items_in(status, "jwtKeys")
         ),
     )

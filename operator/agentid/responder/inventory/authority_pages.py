@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from agentid.responder.inventory.authorities import AuthorityView, IssuerView
+    from agentid.responder.inventory.authorities import AuthorityView, IssuerView, JwtKeyView
     from agentid.responder.inventory.layout import Frame
     from agentid.responder.inventory.markup import Html, Part
 
@@ -42,6 +42,7 @@ def _issuer(issuer: IssuerView, now: datetime) -> Html:
         tag("h2", issuer.name, id=name),
         facts(("Trust domain", issuer.trust_domain), ("Bundle sequence", sequence)),
         _authorities(f"Authorities of {issuer.name}", issuer.authorities, now),
+        _jwt_keys(f"Keys for JWT-SVIDs of {issuer.name}", issuer.jwt_keys, now),
         conditions_table(issuer.conditions, now),
         aria_labelledby=name,
     )
@@ -103,6 +104,26 @@ def _authorities(label: str, authorities: Sequence[AuthorityView], now: datetime
             tag("td", tag("bdi", each.subject), class_="long"),
         )
         for each in authorities
+    )
+    return scrolling(label, tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines)))
+
+
+def _jwt_keys(label: str, keys: Sequence[JwtKeyView], now: datetime) -> Html | None:
+    if not keys:
+        return None
+    heads = [
+        tag("th", words, scope="col")
+        for words in ("Key for JWT-SVIDs", "State", "Algorithm", "Since")
+    ]
+    lines = (
+        tag(
+            "tr",
+            tag("th", tag("code", each.kid), scope="row"),
+            tag("td", badge(each.state, _STATES.get(each.state, "critical"))),
+            tag("td", each.algorithm),
+            tag("td", when(each.since, now, exactly=True)),
+        )
+        for each in keys
     )
     return scrolling(label, tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines)))
 

@@ -132,7 +132,7 @@ def revocation_record(each: Revocation) -> Json:
 
 
 def issuer_record(issuer: IssuerView) -> Json:
-    """One issuer with its authorities."""
+    """One issuer with its authorities, and its keys for JWT-SVIDs."""
     return {
         "name": issuer.name,
         "trustDomain": issuer.trust_domain,
@@ -150,6 +150,16 @@ def issuer_record(issuer: IssuerView) -> Json:
                 "notAfter": _time(each.not_after),
             }
             for each in issuer.authorities
+        ],
+        "jwtKeys": [
+            {
+                "kid": each.kid,
+                "state": each.state,
+                "algorithm": each.algorithm,
+                "fingerprint": each.fingerprint,
+                "since": _time(each.since),
+            }
+            for each in issuer.jwt_keys
         ],
     }
 
