@@ -9,47 +9,33 @@ import json
 import socket
 import ssl
 import time
-from contextlib import aclosing
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agentid.errors import AgentIdError, UnavailableError
+from agentid.errors import UnavailableError
 from agentid.identity import TrustDomain
 from agentid.node.issuer import ChangeKind, RefusedError
 from agentid.pki import KeyAlgorithm
 from agentid.pki.jwt_bundle import JwtBundle
 from agentid.pki.jwt_validation import validate
 from agentid.pki.spiffe_bundle import decode_spiffe_bundle
-from tests.issuing.conftest import Service, start_service
+from tests.issuing.asking import collect, come, eventually, following, refused, serial_of
 from tests.support.api import until
 from tests.support.node_plugins import SERVED_NAME, OnNode, csr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentid.node.issuer import Change, X509Grant
-    from agentid.node.service_client import IssuerServiceClient
+    from agentid.node.issuer import Change
+    from tests.issuing.conftest import Service
     from tests.support.api import Api
     from tests.support.node_plugins import NodePlugins
 
 pytestmark = pytest.mark.integration
-
-
-def serial_of(grant: X509Grant) -> str:
-    """The serial of the leaf, as the ledger has it."""
-    serial = x509.load_pem_x509_certificates(grant.chain_pem)[0].serial_number
-    text = f"{serial:x}"
-    return text.zfill(len(text) + len(text) % 2)
-
-
-async def refused(client: IssuerServiceClient, pod: OnNode) -> RefusedError:
-    """The refusal that a pod gets."""
-    with pytest.raises(RefusedError) as caught:
-        await client.x509(pod.proof, csr())
-    return caught.value
 
 
 async def test_gives_a_pod_its_certificate(
@@ -189,19 +175,6 @@ async def test_refuses_a_token_whose_pod_has_gone(
         again = plugins.pod(namespace, "gone")
         assert (await refused(client, gone)).reason in {"PodGone", "PodReplaced"}
         await client.x509(again.proof, csr())
-
-
-async def eventually(client: IssuerServiceClient, pod: OnNode, reason: str) -> None:
-    """Ask until the watch has told what was done; within a second."""
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            await client.x509(pod.proof, csr())
-        except RefusedError as refusal:
-            if refusal.reason == reason:
-                return
-        assert time.monotonic() < deadline, f"{reason} did not come"
-        await asyncio.sleep(0.05)
 
 
 async def test_refuses_a_token_of_another_audience(
@@ -394,15 +367,17 @@ async def test_a_suspension_overtakes_what_is_being_made(
     """Whatever was under way as an identity is suspended, nothing of it stays good."""
     make_reader()
     pods = [plugins.pod(namespace, f"pod-{number}") for number in range(10)]
+    given: Counter[str] = Counter()
     async with plugins.client(service.port) as client:
 
         async def ask_on(pod: OnNode) -> None:
             with contextlib.suppress(RefusedError):
                 while True:
                     await client.x509(pod.proof, csr())
+                    given["certificates"] += 1
 
         asking = [asyncio.create_task(ask_on(pod)) for pod in pods]
-        await asyncio.sleep(1)
+        await come(lambda: given["certificates"] >= 2 * len(pods))
         await asyncio.to_thread(
             api.patch, "agentidentities", "reader", {"spec": {"suspend": True}}, namespace
         )
@@ -474,22 +449,6 @@ async def test_a_revocation_ends_tokens_at_once(
 # Changes
 
 
-async def collect(client: IssuerServiceClient, into: list[tuple[float, Change]]) -> None:
-    """Follow until cancelled."""
-    async with aclosing(client.changes()) as changes:
-        async for change in changes:
-            into += [(time.monotonic(), change)]
-
-
-async def come(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    assert condition()
-
-
 async def test_a_suspension_reaches_the_plugin_within_a_second(
     service: Service,
     plugins: NodePlugins,
@@ -504,11 +463,11 @@ async def test_a_suspension_reaches_the_plugin_within_a_second(
     there: list[tuple[float, Change]] = []
     async with plugins.client(service.port) as client, plugins.client(service.port, "node-b") as b:
         grant = await client.x509(pod.proof, csr())
-        following = [
+        tasks = [
             asyncio.create_task(collect(client, here)),
             asyncio.create_task(collect(b, there)),
         ]
-        await asyncio.sleep(1)
+        await following(service, 2)
         began = time.monotonic()
         await asyncio.to_thread(
             api.patch, "agentidentities", "reader", {"spec": {"suspend": True}}, namespace
@@ -524,9 +483,9 @@ async def test_a_suspension_reaches_the_plugin_within_a_second(
             ]
 
         await come(lambda: bool(told(None) and told(serial_of(grant))))
-        for task in following:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         late: list[tuple[float, Change]] = []
         again = asyncio.create_task(collect(client, late))
         await come(lambda: len(late) > 1)
@@ -539,51 +498,6 @@ async def test_a_suspension_reaches_the_plugin_within_a_second(
     stands = {(each.kind, each.pod, each.serial) for _, each in late}
     assert (ChangeKind.REVOKED, pod.proof.uid, serial_of(grant)) in stands, "told to who comes late"
     assert (ChangeKind.REVOKED, pod.proof.uid, None) in stands
-
-
-# Two replicas, a restart
-
-
-async def until_issued(client: IssuerServiceClient, pod: OnNode) -> X509Grant:
-    """A certificate from a replica that has just started."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return await client.x509(pod.proof, csr())
-        except AgentIdError:
-            assert time.monotonic() < deadline
-        await asyncio.sleep(0.2)
-
-
-async def test_any_replica_answers_and_goes_on_without_the_other(
-    service: Service,
-    plugins: NodePlugins,
-    namespace: str,
-    make_reader: Callable[..., str],
-    api: Api,
-) -> None:
-    """A replica that does not lead issues too, sees what the other did, and ends in order."""
-    make_reader()
-    pod = plugins.pod(namespace, "pod")
-    other = start_service(api, "issuing-other")
-    try:
-        async with plugins.client(service.port) as one, plugins.client(other.port) as two:
-            first = await one.x509(pod.proof, csr())
-            second = await until_issued(two, pod)
-            replaced = api.ledger().issued[serial_of(second)].replaces
-            assert str(replaced) == serial_of(first)
-            assert (await two.jwt(pod.proof, ("x",))).spiffe_id == second.spiffe_id
-            following: list[tuple[float, Change]] = []
-            task = asyncio.create_task(collect(two, following))
-            await asyncio.sleep(0.5)
-            assert await asyncio.to_thread(other.operator.stop) == 0
-            with pytest.raises((UnavailableError, asyncio.CancelledError)):
-                await two.x509(pod.proof, csr())
-            await asyncio.wait({task}, timeout=5)
-            assert task.done(), "a stream ends with its replica"
-            await asyncio.gather(task, return_exceptions=True)
-    finally:
-        other.operator.stop()
 
 
 def test_what_could_not_be_delivered_is_revoked(
