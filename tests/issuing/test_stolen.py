@@ -95,8 +95,11 @@ async def test_a_stolen_token_of_a_plugin_reaches_no_further_than_its_node(
     What it can do is to hear which pods of the node lose what, until it expires or its pod is gone.
     """
     make_reader()
-    here, there = plugins.pod(namespace, "here"), plugins.pod(namespace, "there", node="node-b")
-    stolen = plugins.node_token("node-b")
+    here, there = (
+        plugins.pod(namespace, "here"),
+        plugins.pod(namespace, "there", node="node-stolen"),
+    )
+    stolen = plugins.node_token("node-stolen")
     heard: list[tuple[float, Change]] = []
     async with plugins.client(service.port, token=stolen) as thief:
         assert (await refused(thief, here)).reason == "NodeDiffers"

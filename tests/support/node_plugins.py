@@ -39,6 +39,9 @@ SERVED_NAME: Final = f"agentid-issuer.{NAMESPACE}.svc"
 
 _PATIENCE: Final = 30.0
 
+_RESTRICTED: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""As the Pod Security Standard of that name has it: the operator's namespace asks for it."""
+
 
 def csr(key: ec.EllipticCurvePrivateKey | None = None) -> bytes:
     """A certificate signing request as the plugin makes it; DER."""
@@ -158,7 +161,11 @@ class NodePlugins:
             "spec": {
                 "nodeName": node,
                 "serviceAccountName": account,
-                "containers": [{"name": "agent", "image": "agent"}],
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{"name": "agent", "image": "agent", "securityContext": _RESTRICTED}],
                 "volumes": [volume] if identity else [],
             },
         }

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 import uvloop
 
+from agentid.cli.serving_options import (
+    LIMITS,
+    PERIODS,
+    ClientConnections,
+    IdleSeconds,
+    LogLevel,
+    ProbeHost,
+    ProbePort,
+    WriteSeconds,
+)
 from agentid.clock import SystemClock
 from agentid.telemetry.logs import configure_logging
 
 __all__ = ["admission"]
-
-_LIMITS: Final = "Limits"
-_PERIODS: Final = "Periods"
 
 
 def admission(
@@ -28,42 +35,28 @@ def admission(
     ] = None,
     host: Annotated[str, typer.Option(envvar="AGENTID_HOST", help="Address of HTTPS.")] = "0.0.0.0",  # noqa: S104 - API servers come from outside the pod
     port: Annotated[int, typer.Option(envvar="AGENTID_HTTPS_PORT", help="Port of HTTPS.")] = 8443,
-    probe_host: Annotated[
-        str, typer.Option(envvar="AGENTID_PROBE_HOST", help="Address of probes and metrics.")
-    ] = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
-    probe_port: Annotated[
-        int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
-    ] = 8080,
-    log_level: Annotated[
-        str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
-    ] = "info",
+    probe_host: ProbeHost = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    probe_port: ProbePort = 8080,
+    log_level: LogLevel = "info",
     connections: Annotated[
-        int, typer.Option(help="Connections at a time.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Connections at a time.", rich_help_panel=LIMITS)
     ] = 2_048,
-    client_connections: Annotated[
-        int, typer.Option(help="Of these from one address.", rich_help_panel=_LIMITS)
-    ] = 1_024,
-    idle_seconds: Annotated[
-        float,
-        typer.Option(help="For a request's head, and between two.", rich_help_panel=_LIMITS),
-    ] = 120,
+    client_connections: ClientConnections = 1_024,
+    idle_seconds: IdleSeconds = 120,
     body_seconds: Annotated[
-        float, typer.Option(help="For a review's body.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="For a review's body.", rich_help_panel=LIMITS)
     ] = 3,
-    write_seconds: Annotated[
-        float,
-        typer.Option(help="How long a client may take nothing.", rich_help_panel=_LIMITS),
-    ] = 10,
+    write_seconds: WriteSeconds = 10,
     linger: Annotated[
         float,
         typer.Option(
             help="Seconds that reviews are still taken after SIGTERM, until other machines have "
             "heard of it.",
-            rich_help_panel=_PERIODS,
+            rich_help_panel=PERIODS,
         ),
     ] = 3,
     drain: Annotated[
-        float, typer.Option(help="Seconds for reviews at the end.", rich_help_panel=_PERIODS)
+        float, typer.Option(help="Seconds for reviews at the end.", rich_help_panel=PERIODS)
     ] = 4,
 ) -> None:
     """Mount identities into pods that ask for them, as a webhook, until SIGTERM."""

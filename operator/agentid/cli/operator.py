@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 import uvloop
 
+from agentid.cli.serving_options import LogLevel, ProbeHost, ProbePort
 from agentid.clock import SystemClock
 from agentid.telemetry.logs import configure_logging
 
@@ -25,12 +26,8 @@ def operator(
     process: Annotated[
         str, typer.Option(envvar="POD_NAME", help="Name of this replica.")
     ] = platform.node(),
-    probe_host: Annotated[
-        str, typer.Option(envvar="AGENTID_PROBE_HOST", help="Address of probes and metrics.")
-    ] = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
-    probe_port: Annotated[
-        int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
-    ] = 8080,
+    probe_host: ProbeHost = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    probe_port: ProbePort = 8080,
     issuer_port: Annotated[
         int,
         typer.Option(
@@ -47,9 +44,7 @@ def operator(
             "standard error in any case.",
         ),
     ] = "off",
-    log_level: Annotated[
-        str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
-    ] = "info",
+    log_level: LogLevel = "info",
 ) -> None:
     """Run the controller until SIGTERM."""
     # Kopf and what it brings along is for this subcommand alone.

@@ -9,6 +9,16 @@ from typing import Annotated, Final
 import typer
 import uvloop
 
+from agentid.cli.serving_options import (
+    LIMITS,
+    PERIODS,
+    ClientConnections,
+    IdleSeconds,
+    LogLevel,
+    ProbeHost,
+    ProbePort,
+    WriteSeconds,
+)
 from agentid.clock import SystemClock
 from agentid.errors import InputError
 from agentid.telemetry.logs import configure_logging
@@ -16,8 +26,6 @@ from agentid.telemetry.logs import configure_logging
 __all__ = ["responder"]
 
 _INVENTORY: Final = "Inventory page"
-_LIMITS: Final = "Limits"
-_PERIODS: Final = "Periods"
 
 
 def responder(
@@ -49,12 +57,8 @@ def responder(
     tls_key: Annotated[
         Path | None, typer.Option(envvar="AGENTID_TLS_KEY", help="Its key in PEM.")
     ] = None,
-    probe_host: Annotated[
-        str, typer.Option(envvar="AGENTID_PROBE_HOST", help="Address of probes and metrics.")
-    ] = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
-    probe_port: Annotated[
-        int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes and metrics.")
-    ] = 8080,
+    probe_host: ProbeHost = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    probe_port: ProbePort = 8080,
     inventory_port: Annotated[
         int | None,
         typer.Option(
@@ -72,56 +76,46 @@ def responder(
             rich_help_panel=_INVENTORY,
         ),
     ] = 30,
-    log_level: Annotated[
-        str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
-    ] = "info",
+    log_level: LogLevel = "info",
     rate: Annotated[
-        float, typer.Option(help="Requests a second of all; 0: any.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="Requests a second of all; 0: any.", rich_help_panel=LIMITS)
     ] = 10_000,
     burst: Annotated[
-        int, typer.Option(help="Requests at once of all.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Requests at once of all.", rich_help_panel=LIMITS)
     ] = 20_000,
     client_rate: Annotated[
         float,
-        typer.Option(help="Requests a second of one address; 0: any.", rich_help_panel=_LIMITS),
+        typer.Option(help="Requests a second of one address; 0: any.", rich_help_panel=LIMITS),
     ] = 2_000,
     client_burst: Annotated[
-        int, typer.Option(help="Requests at once of one address.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Requests at once of one address.", rich_help_panel=LIMITS)
     ] = 4_000,
     connections: Annotated[
-        int, typer.Option(help="Connections on each port.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Connections on each port.", rich_help_panel=LIMITS)
     ] = 2_048,
-    client_connections: Annotated[
-        int, typer.Option(help="Of these from one address.", rich_help_panel=_LIMITS)
-    ] = 512,
+    client_connections: ClientConnections = 512,
     feeds: Annotated[
-        int, typer.Option(help="Clients that follow a deny feed.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Clients that follow a deny feed.", rich_help_panel=LIMITS)
     ] = 256,
-    idle_seconds: Annotated[
-        float,
-        typer.Option(help="For a request's head, and between two.", rich_help_panel=_LIMITS),
-    ] = 20,
+    idle_seconds: IdleSeconds = 20,
     body_seconds: Annotated[
-        float, typer.Option(help="For a request's body.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="For a request's body.", rich_help_panel=LIMITS)
     ] = 5,
-    write_seconds: Annotated[
-        float,
-        typer.Option(help="How long a client may take nothing.", rich_help_panel=_LIMITS),
-    ] = 20,
+    write_seconds: WriteSeconds = 20,
     ocsp_window: Annotated[
         float,
-        typer.Option(help="Seconds between two thisUpdate of OCSP.", rich_help_panel=_PERIODS),
+        typer.Option(help="Seconds between two thisUpdate of OCSP.", rich_help_panel=PERIODS),
     ] = 60,
     ocsp_validity: Annotated[
         float,
-        typer.Option(help="Seconds from thisUpdate to nextUpdate.", rich_help_panel=_PERIODS),
+        typer.Option(help="Seconds from thisUpdate to nextUpdate.", rich_help_panel=PERIODS),
     ] = 600,
     max_age: Annotated[
         float,
         typer.Option(
             help="Seconds that an HTTP cache may keep CRLs and OCSP answers: so much later it "
             "may tell of a revocation.",
-            rich_help_panel=_PERIODS,
+            rich_help_panel=PERIODS,
         ),
     ] = 30,
     stale_after: Annotated[
@@ -129,15 +123,15 @@ def responder(
         typer.Option(
             help="Seconds of silence of the ledger until OCSP answers tryLater; a healthy one "
             "is silent for up to 120.",
-            rich_help_panel=_PERIODS,
+            rich_help_panel=PERIODS,
         ),
     ] = 180,
     heartbeat: Annotated[
         float,
-        typer.Option(help="Seconds between a feed's signs of life.", rich_help_panel=_PERIODS),
+        typer.Option(help="Seconds between a feed's signs of life.", rich_help_panel=PERIODS),
     ] = 15,
     drain: Annotated[
-        float, typer.Option(help="Seconds for requests at the end.", rich_help_panel=_PERIODS)
+        float, typer.Option(help="Seconds for requests at the end.", rich_help_panel=PERIODS)
     ] = 4,
 ) -> None:
     """Serve CRLs and OCSP over HTTP, bundles and the deny feed over HTTPS, until SIGTERM."""

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from agentid.api.agentidentity import AgentIdentity
-from agentid.api.conditions import Reason
 from agentid.constants import ANNOTATION_RENEW_REQUESTED
 from agentid.kube.objects import ObjectKey
 from agentid.ledger.wire import time_text
+from agentid.policy.entitlement import WithheldReason, nothing_at_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -206,15 +206,15 @@ class Changes:
         if body is None:
             if not len(self._world.identities):
                 return None  # nothing was told yet
-            return "IdentityNotFound", f"there is no AgentIdentity {key}"
+            return WithheldReason.IDENTITY_NOT_FOUND.value, f"there is no AgentIdentity {key}"
         _, _, deleting, suspended, _ = _state(body)
-        if deleting:
-            return Reason.DELETING.value, f"AgentIdentity {key} is being deleted"
-        if suspended:
-            return Reason.SUSPENDED.value, f"AgentIdentity {key} is suspended"
-        if self._world.hold_on(body) is not None:
-            return Reason.HELD.value, f"an incident holds AgentIdentity {key}"
-        return None
+        nothing = nothing_at_all(
+            str(key),
+            deleting=bool(deleting),
+            suspended=bool(suspended),
+            held=self._world.hold_on(body) is not None,
+        )
+        return None if nothing is None else (str(nothing.reason), nothing.message)
 
     def _pods_of(self, keys: set[ObjectKey]) -> Iterator[Pod]:
         """Pods of these identities, on nodes whose plugins follow."""
