@@ -113,7 +113,7 @@ async def _bench(folder: Path) -> None:
     issuer.lifetime = timedelta(seconds=3)
     for volume in driver.volumes.values():
         await volume.obtain()
-        driver._schedule(volume.saved.key, volume)  # noqa: SLF001 - at the new pace
+        driver.renewals.schedule(volume.saved.key, volume)
     before, began, issued = time.process_time(), time.monotonic(), len(issuer.issued)
     await asyncio.sleep(15)
     share = (time.process_time() - before) / (time.monotonic() - began)
@@ -125,7 +125,7 @@ async def _bench(folder: Path) -> None:
     issuer.lifetime = timedelta(minutes=5)
     for volume in driver.volumes.values():
         await volume.obtain()
-        driver._schedule(volume.saved.key, volume)  # noqa: SLF001
+        driver.renewals.schedule(volume.saved.key, volume)
     idle = time.process_time()
     await asyncio.sleep(5)
     print(f"idle with {PODS} pods: {(time.process_time() - idle) / 5 * 100:.2f} % of a core")

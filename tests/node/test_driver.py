@@ -320,7 +320,7 @@ async def test_refusal_at_renewal(node: Node) -> None:
         pair(node.target())
         (volume,) = driver.volumes.values()
         node.issuer.refused[POD.uid] = RefusedError("Deleted", "it is deleted", final=True)
-        driver._schedule(volume.saved.key, volume, 0.0)
+        driver.renewals.schedule(volume.saved.key, volume, 0.0)
         await until("gone", lambda: not (node.target() / "tls.crt").exists())
 
 

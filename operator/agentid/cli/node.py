@@ -78,7 +78,6 @@ def node(
     from agentid.node.run import run_node  # noqa: PLC0415
     from agentid.node.serving import Places  # noqa: PLC0415
     from agentid.node.settings import NodeSettings  # noqa: PLC0415
-    from agentid.node.validation import Validation  # noqa: PLC0415
 
     settings = NodeSettings(
         driver=DriverSettings(
@@ -96,4 +95,4 @@ def node(
     )
     clock = SystemClock()
     configure_logging(log_level)
-    uvloop.run(run_node(settings, Validation(clock), clock=clock))
+    uvloop.run(run_node(settings, clock=clock))

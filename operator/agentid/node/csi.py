@@ -37,7 +37,12 @@ _MAX_REQUEST: Final = 1024 * 1024
 
 
 class CsiServices:
-    """Identity and node service."""
+    """Identity and node service.
+
+    Attributes:
+        ready: Whether volumes can be published.
+        running: What keeps them current, once that has begun.
+    """
 
     def __init__(self, driver: Driver, targets: Path, node: str, version: str) -> None:
         """Take the parts.
@@ -53,6 +58,7 @@ class CsiServices:
         self._node = node
         self._version = version
         self.ready = False
+        self.running: asyncio.Future[None] | None = None
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """The methods, for a server."""

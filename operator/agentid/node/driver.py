@@ -1,4 +1,4 @@
-"""All volumes of a node: published, kept current, and taken up again after a restart.
+"""All volumes of a node: published, taken away, and taken up again after a restart.
 
 ```
 <root>/state          tmpfs, 0700: what follows
@@ -7,28 +7,27 @@
 ```
 Every step can be the last one of this process. Publishing writes the state first and shows the
 volume last; unpublishing hides it first and forgets it last; so whatever there is has a state file.
+What goes on while a volume is there is in `renewals` and `following`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agentid.errors import AgentIdError, InputError, UnavailableError
-from agentid.kube.backoff import Backoff
-from agentid.kube.heap import DueHeap
-from agentid.kube.waiting import pause, within
-from agentid.node.issuer import ChangeKind, RefusedError
-from agentid.node.mounts import Tmpfs, bind_read_only, mounts, unmount
+from agentid.errors import AgentIdError, InputError, InternalError, UnavailableError
+from agentid.kube.waiting import within
+from agentid.node.following import Following
+from agentid.node.metrics import NodeMetrics, NodeSnapshot, failure
+from agentid.node.mounts import Tmpfs, bind_read_only, mounts, shown, unmount
 from agentid.node.pod_volume import PodVolume, VolumeParts
+from agentid.node.present import IssuersPresent
+from agentid.node.renewals import Renewals
 from agentid.node.state import StateFolder, VolumeState, volume_key
-from agentid.node.trust import read_trust
+from agentid.node.turns import Turns
 from agentid.node.volume import read_target
 
 if TYPE_CHECKING:
@@ -36,38 +35,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentid.clock import Clock
-    from agentid.node.issuer import Change, IssuerPort, PodProof
+    from agentid.node.issuer import IssuerPort
+    from agentid.node.renewals import Announce
     from agentid.node.volume import VolumeOrder
     from agentid.node.workload import JwtValidator
 
-__all__ = ["Announce", "Driver", "DriverSettings"]
+__all__ = ["Driver", "DriverSettings"]
 
 _log = structlog.stdlib.get_logger(__name__)
-
-_LOOK_AGAIN: Final = 5.0
-"""Seconds after which the clock is read again at the latest: it goes on while a machine sleeps."""
-
-_SOONEST: Final = 1.0
-"""Seconds between two certificates of one pod at least, whatever the issuer service says."""
 
 _STATE_TMPFS: Final = Tmpfs(bytes_=64 * 1024 * 1024, inodes=8192, mode=0o700)
 """State files and mount points of 250 pods with bundles of 200 KiB."""
 
 POD_TMPFS: Final = Tmpfs(bytes_=8 * 1024 * 1024, inodes=64)
-
-_RENEWING: Final = Backoff(base=timedelta(seconds=1), ceiling=timedelta(seconds=60))
-_FOLLOWING: Final = Backoff(base=timedelta(seconds=0.5), ceiling=timedelta(seconds=15))
-_HELD_UP: Final = 10.0
-"""Seconds after which a feed that ends is one that worked."""
-
-_REFUSED: Final = Backoff(base=timedelta(seconds=20), ceiling=timedelta(minutes=5))
-
-
-class Announce(Protocol):
-    """Tells the people who look at a pod."""
-
-    def __call__(self, pod: PodProof, reason: str, message: str) -> None:
-        """Say it on the pod; nothing waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +85,63 @@ class Driver:
         *,
         clock: Clock,
         random: Callable[[], float],
+        present: IssuersPresent | None = None,
+        metrics: NodeMetrics | None = None,
     ) -> None:
+        """Take the parts.
+
+        Args:
+            settings: How it works.
+            issuer: The issuer service.
+            validate: Validates JWT-SVIDs.
+            announce: Tells the people who look at a pod.
+            clock: For periods alone.
+            random: Between 0 and 1, for back-off.
+            present: Is told what time the issuer has.
+            metrics: Counts.
+        """
         self._settings = settings
         self._folder = settings.root / "state"
-        self._parts = VolumeParts(issuer, clock, StateFolder(self._folder), validate, {})
-        self._announce = announce
+        self._metrics = metrics or NodeMetrics()
+        self._parts = VolumeParts(
+            issuer, clock, StateFolder(self._folder), validate, {},
+            present or IssuersPresent(clock), self._metrics,
+        )  # fmt: skip
         self._clock = clock
-        self._random = random
         self._volumes: dict[str, PodVolume] = {}
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._due: DueHeap[str] = DueHeap()
-        self._earlier = asyncio.Event()
-        self._bundles_wanted = asyncio.Event()
+        self._turns = Turns()
         self._at_once = asyncio.Semaphore(settings.at_once)
-        self._renewing: set[asyncio.Task[None]] = set()
+        self._renewals = Renewals(
+            self._volumes, self._at_once, announce,
+            clock=clock, random=random, metrics=self._metrics,
+        )  # fmt: skip
+        self._following = Following(
+            self._volumes, self._renewals, issuer, self._parts.trust,
+            clock=clock, random=random, bundle_seconds=settings.bundle_seconds,
+        )  # fmt: skip
 
     @property
     def volumes(self) -> dict[str, PodVolume]:
         """What is published, by key; not to be changed."""
         return self._volumes
+
+    @property
+    def renewals(self) -> Renewals:
+        """When which volume gets its next certificate."""
+        return self._renewals
+
+    def snapshot(self) -> NodeSnapshot:
+        """The state of all volumes now."""
+        counts = {"serving": 0, "starting": 0, "ended": 0}
+        for volume in self._volumes.values():
+            counts[type(volume.state.value).__name__.lower()] += 1
+        held = [each.held for each in self._volumes.values() if each.held is not None]
+        now = self._clock.monotonic()
+        return NodeSnapshot(
+            volumes=counts,
+            expiry=min((each.ends_at - now for each in held), default=None),
+            overdue=max((now - each.renew_at for each in held if each.renew_at < now), default=0),
+        )
 
     async def start(self) -> None:
         """Take up what an earlier process left, and clean up after it.
@@ -137,7 +155,12 @@ class Driver:
         known = set()
         for state in list(self._parts.states.load()):
             known.add(state.key)
-            await self._resume(state)
+            try:
+                await self._resume(state)
+            except (AgentIdError, OSError) as error:
+                # The others are served all the same; the kubelet publishes this one again.
+                _log.error("volume_not_resumed", pod_uid=state.pod.uid, error=str(error))
+                self._volumes.pop(state.key, None)
         for folder in self._folder.iterdir():
             if folder.is_dir() and folder.name not in known:
                 _remove(folder)
@@ -145,14 +168,13 @@ class Driver:
 
     async def run(self) -> None:
         """Renew, follow changes and bundles, until cancelled; volumes stay as they are then."""
-        work = (self._follow(), self._keep_bundles(), self._renew_in_time())
-        tasks = [asyncio.create_task(each) for each in work]
+        tasks = [asyncio.create_task(each.run()) for each in (self._renewals, self._following)]
         try:
             await asyncio.gather(*tasks)
         finally:
-            for task in (*tasks, *self._renewing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._renewing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """End the sockets; files and mounts stay, for running pods and for the next process."""
@@ -171,10 +193,10 @@ class Driver:
             InputError: Another pod has a volume of this name, or this one at another target.
         """
         key = volume_key(order.volume_id)
-        async with self._locks[key]:
+        async with self._turns.of(key):
             volume = self._volumes.get(key)
             if volume is None:
-                await self._publish_first(key, order)
+                await self._publish_counted(key, order)
                 return
             there = (volume.saved.target, volume.pod.uid, volume.pod.identity)
             if there != (str(order.target), order.pod.uid, order.pod.identity):
@@ -193,13 +215,26 @@ class Driver:
             InternalError: The kernel does not unmount it.
         """
         key = volume_key(volume_id)
-        async with self._locks[key]:
+        async with self._turns.of(key):
             volume = self._volumes.get(key)
             if volume is None or volume.saved.target == str(target):
                 await self._discard(key, target)
             else:
                 _hide(target)
-        self._locks.pop(key, None)
+
+    async def _publish_counted(self, key: str, order: VolumeOrder) -> None:
+        began = self._clock.monotonic()
+        try:
+            await self._publish_first(key, order)
+        except OSError as error:
+            self._metrics.publications.labels("InternalError").inc()
+            message = f"{order.target}: the node does not let us mount there: {error}"
+            raise InternalError(message) from error
+        except BaseException as error:  # counted, and raised as it is
+            self._metrics.publications.labels(failure(error)).inc()
+            raise
+        self._metrics.publications.labels("").inc()
+        self._metrics.publish_seconds.observe(self._clock.monotonic() - began)
 
     async def _publish_first(self, key: str, order: VolumeOrder) -> None:
         state = VolumeState(
@@ -212,15 +247,16 @@ class Driver:
             unmount(folder)
             self._settings.volume.mount(folder)
             volume = PodVolume(state, folder, self._parts)
+            # Known from here on: a revocation may come before the certificate that it is of.
+            self._volumes[key] = volume
             async with self._at_once:
                 await self._in_time(volume)
             await volume.open()
-            self._volumes[key] = volume
             self._show(volume)
-        except BaseException:
+        except BaseException:  # also when the kubelet has given up: nothing half-made is left
             await asyncio.shield(self._discard(key, order.target))
             raise
-        self._schedule(key, volume)
+        self._renewals.schedule(key, volume)
         _log.info(
             "volume_published", namespace=order.pod.namespace, pod=order.pod.name,
             identity=order.pod.identity,
@@ -244,10 +280,7 @@ class Driver:
     def _show(self, volume: PodVolume) -> None:
         """Bind it to its target, unless it is there; what else lies there is taken away."""
         target = read_target(volume.saved.target, self._settings.targets)
-        seen = mounts()
-        device = next(m.device for m in reversed(seen) if m.path == volume.folder)
-        there = [mount for mount in seen if mount.path == target]
-        if len(there) == 1 and there[0].device == device and there[0].read_only:
+        if shown(volume.folder, target):
             return
         unmount(target)
         target.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -255,7 +288,7 @@ class Driver:
 
     async def _discard(self, key: str, target: Path) -> None:
         volume = self._volumes.pop(key, None)
-        self._due.remove(key)
+        self._renewals.forget(key)
         _hide(target)
         if volume is not None:
             await volume.close()
@@ -282,122 +315,24 @@ class Driver:
         await volume.open()
         self._volumes[state.key] = volume
         self._show(volume)
-        self._schedule(state.key, volume)
-
-    def _schedule(self, key: str, volume: PodVolume, wait: float | None = None) -> None:
-        now = self._clock.monotonic()
-        if wait is None:
-            due = now if volume.held is None else max(volume.held.renew_at, now + _SOONEST)
-        else:
-            due = now + wait
-        first = self._due.first_due()
-        self._due.put(key, due)
-        if first is None or due < first:
-            self._earlier.set()
-
-    async def _renew_in_time(self) -> None:
-        while True:
-            self._earlier.clear()
-            now = self._clock.monotonic()
-            while (key := self._due.pop_due(now)) is not None:
-                task = asyncio.create_task(self._renew(key), name=f"renew {key}")
-                self._renewing.add(task)
-                task.add_done_callback(self._renewing.discard)
-            first = self._due.first_due()
-            wait = None if first is None else min(max(first - now, 0.0), _LOOK_AGAIN)
-            await pause(self._clock, wait, self._earlier)
-
-    async def _renew(self, key: str) -> None:
-        volume = self._volumes.get(key)
-        if volume is None:
-            return
-        wait: float | None = None
-        try:
-            async with self._at_once:
-                await volume.obtain()
-        except RefusedError as error:
-            volume.failures += 1
-            wait = _REFUSED.seconds(volume.failures, self._random())
-            self._refused(volume, error)
-        except AgentIdError as error:
-            volume.failures += 1
-            wait = _RENEWING.seconds(volume.failures, self._random())
-            _log.warning(
-                "renewal_failed", pod_uid=volume.pod.uid, remaining=round(volume.remaining),
-                error=str(error),
-            )  # fmt: skip
-            if volume.remaining <= 0:
-                volume.expire()
-        if key in self._volumes:
-            self._schedule(key, volume, wait)
-
-    def _refused(self, volume: PodVolume, error: RefusedError) -> None:
-        """A refusal that is final ends what the pod holds; another one, once it has run out."""
-        if error.final or volume.remaining <= 0:
-            volume.take_away(error.reason, str(error))
-        if volume.failures == 1:
-            self._announce(volume.pod, error.reason, str(error))
-        _log.warning("renewal_refused", pod_uid=volume.pod.uid, reason=error.reason)
-
-    async def _follow(self) -> None:
-        failures = 0
-        while True:
-            began = self._clock.monotonic()
-            try:
-                async for change in self._parts.issuer.changes():
-                    self._changed(change)
-            except AgentIdError as error:
-                _log.warning("feed_interrupted", error=str(error))
-            failures = 1 if self._clock.monotonic() - began > _HELD_UP else failures + 1
-            self._bundles_wanted.set()
-            await self._clock.sleep(_FOLLOWING.seconds(failures, self._random()))
-
-    def _changed(self, change: Change) -> None:
-        if change.kind is ChangeKind.BUNDLES:
-            self._bundles_wanted.set()
-            return
-        for key, volume in self._volumes.items():
-            if change.pod is not None and change.pod != volume.pod.uid:
-                continue
-            if change.kind is ChangeKind.REVOKED and volume.holds(change.serial):
-                volume.take_away(change.reason, change.message)
-                self._announce(volume.pod, change.reason, change.message)
-                _log.warning("volume_revoked", pod_uid=volume.pod.uid, reason=change.reason)
-                volume.failures = 1
-                self._schedule(key, volume, _REFUSED.seconds(1, self._random()))
-            elif change.kind is ChangeKind.GRANTS:
-                volume.failures = 0
-                self._schedule(key, volume, 0.0)
-
-    async def _keep_bundles(self) -> None:
-        while True:
-            self._bundles_wanted.clear()
-            try:
-                trust = read_trust(await self._parts.issuer.bundles())
-            except AgentIdError as error:
-                _log.warning("bundles_not_fetched", error=str(error))
-            else:
-                if trust != self._parts.trust:
-                    self._parts.trust.clear()
-                    self._parts.trust.update(trust)
-                    self._trust_changed()
-            await pause(self._clock, self._settings.bundle_seconds, self._bundles_wanted)
-
-    def _trust_changed(self) -> None:
-        for volume in self._volumes.values():
-            try:
-                volume.trust_changed()
-            except AgentIdError as error:
-                _log.warning("trust_not_delivered", pod_uid=volume.pod.uid, error=str(error))
+        self._renewals.schedule(state.key, volume)
 
 
 def _hide(target: Path) -> None:
     unmount(target)
-    with contextlib.suppress(FileNotFoundError):
-        target.rmdir()
+    _remove_empty(target)
 
 
 def _remove(folder: Path) -> None:
     unmount(folder)
-    with contextlib.suppress(FileNotFoundError):
+    _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
         folder.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        message = f"{folder} cannot be removed: {error.strerror}; look what lies there"
+        raise InternalError(message) from error

@@ -41,19 +41,21 @@ def write(folder: Path, files: Mapping[str, bytes], group: int | None) -> None:
     Raises:
         UnavailableError: They do not fit; the files that were there still are.
     """
-    tidy(folder)
     try:
-        fresh = _made(folder, files, group)
-    except OSError as error:
         tidy(folder)
+        fresh = _made(folder, files, group)
+        (folder / _NEW).symlink_to(fresh.name)
+        # Names before what they lead to: all that takes room is done before the exchange.
+        for name in files:
+            if not (folder / name).is_symlink():
+                (folder / name).symlink_to(f"{DATA}/{name}")
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the folder itself may be gone
+            tidy(folder)
         msg = f"the files do not fit into the pod's volume: {error.strerror}"
         raise UnavailableError(msg) from error
     old = current(folder)
-    (folder / _NEW).symlink_to(fresh.name)
     (folder / _NEW).replace(folder / DATA)
-    for name in files:
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(f"{DATA}/{name}")
     for entry in folder.iterdir():
         if entry.is_symlink() and entry.name not in {DATA, *files}:
             entry.unlink()
@@ -94,6 +96,9 @@ def tidy(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.name.startswith("..") and entry.name != DATA and entry != shown:
             shutil.rmtree(entry)
+    for entry in folder.iterdir():
+        if entry.is_symlink() and not entry.exists():
+            entry.unlink()  # a name without a file, or all of them, where nothing is shown
 
 
 def _made(folder: Path, files: Mapping[str, bytes], group: int | None) -> Path:

@@ -6,6 +6,7 @@ they never tell different things.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,12 +119,7 @@ class Material:
         if certified != public_key_der(key.public_key()):
             msg = "the certificate that the issuer service returned is for another key"
             raise InputError(msg)
-        bundle_der(bundle_pem)
-        for foreign, roots in federated.items():
-            TrustDomain.parse(foreign)
-            bundle_der(roots)
-        if crl_pem is not None:
-            _crls(crl_pem)
+        _check_trust(bundle_pem, federated, crl_pem)
         return cls(
             spiffe_id=SpiffeId.parse(spiffe_id),
             chain_pem=chain_pem,
@@ -148,15 +144,13 @@ class Material:
         Raises:
             InputError: A part does not parse.
         """
-        return Material.read(
-            spiffe_id=str(self.spiffe_id),
-            chain_pem=self.chain_pem,
-            key_pem=self.key_pem,
+        _check_trust(bundle_pem, federated, crl_pem)
+        return dataclasses.replace(
+            self,
             bundle_pem=bundle_pem,
             federated=federated,
             crl_pem=crl_pem,
             jwt_bundles=jwt_bundles,
-            agent=self.agent,
         )
 
     @cached_property
@@ -260,6 +254,15 @@ def bundle_der(pem: bytes) -> bytes:
         return b""
     roots = read_certificates(pem, what="bundle", limit=MAX_BUNDLE_PEM_BYTES, most=_MAX_ROOTS)
     return b"".join(root.public_bytes(Encoding.DER) for root in roots)
+
+
+def _check_trust(bundle_pem: bytes, federated: Mapping[str, bytes], crl_pem: bytes | None) -> None:
+    bundle_der(bundle_pem)
+    for foreign, roots in federated.items():
+        TrustDomain.parse(foreign)
+        bundle_der(roots)
+    if crl_pem is not None:
+        _crls(crl_pem)
 
 
 def _crls(pem: bytes) -> tuple[bytes, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agentid.errors import InputError
+from agentid.errors import InputError, UnavailableError
 from agentid.node import files
 from agentid.node.issuer import RefusedError
 from agentid.node.keys import make_key
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from agentid.clock import Clock
     from agentid.node.issuer import IssuerPort, JwtGrant, PodProof
+    from agentid.node.metrics import NodeMetrics
+    from agentid.node.present import IssuersPresent
     from agentid.node.state import StateFolder
     from agentid.node.trust import Trust
     from agentid.node.workload import JwtValidator
@@ -53,6 +55,14 @@ _FIRST_KEY: Final = KeyAlgorithm.ECDSAP256
 
 _REVOKED: Final = "Revoked"
 
+_MINTING: Final = 4
+"""Tokens that are minted for one pod at the same time. A pod that asks for thousands waits for
+itself, and not everybody else for it."""
+
+_LATEST: Final = 0.9
+"""Part of a certificate's life after which it is renewed at the latest, whatever the issuer says:
+a renewal time beyond the end would let a certificate run out under a running pod."""
+
 
 @dataclass(frozen=True, slots=True)
 class VolumeParts:
@@ -64,6 +74,8 @@ class VolumeParts:
         states: Where a volume's state is kept.
         validate: Validates JWT-SVIDs.
         trust: What is trusted, as last heard; changed in place by its owner.
+        present: What time the issuer has.
+        metrics: Counts.
     """
 
     issuer: IssuerPort
@@ -71,6 +83,8 @@ class VolumeParts:
     states: StateFolder
     validate: JwtValidator
     trust: dict[str, Trust]
+    present: IssuersPresent
+    metrics: NodeMetrics
 
 
 class PodVolume:
@@ -92,7 +106,10 @@ class PodVolume:
         self._tokens = TokenCache()
         self._socket: PodSocket | None = None
         self._obtaining = asyncio.Lock()
+        self._minting = asyncio.Semaphore(_MINTING)
         self._takings = 0
+        self._revoked: dict[str, tuple[str, str]] = {}
+        self._closed = False
 
     @property
     def pod(self) -> PodProof:
@@ -116,10 +133,13 @@ class PodVolume:
 
     async def open(self) -> None:
         """Serve its socket."""
-        self._socket = await PodSocket.open(self._folder / SOCKET, self, self._parts.validate)
+        self._socket = await PodSocket.open(
+            self._folder / SOCKET, self, self._parts.validate, counts=self._parts.metrics
+        )
 
     async def close(self) -> None:
-        """End its socket and every stream on it."""
+        """End its socket and every stream on it; a certificate under way is let go."""
+        self._closed = True
         if self._socket is not None:
             await self._socket.close()
             self._socket = None
@@ -166,6 +186,7 @@ class PodVolume:
         """
         async with self._obtaining:
             algorithm = _FIRST_KEY if self.held is None else KeyAlgorithm(self.held.key_algorithm)
+            self._revoked.clear()
             try:
                 await self._ask(algorithm)
             except RefusedError as error:
@@ -181,24 +202,33 @@ class PodVolume:
             key, request = make_key(algorithm)
         began = self._parts.clock.monotonic()
         grant = await self._parts.issuer.x509(self.pod, request)
+        self._parts.present.tell(grant.issued_at)
+        if self._closed:
+            message = "the volume has gone while a certificate was made"
+            raise UnavailableError(message)
         if takings != self._takings:
             raise RefusedError(_REVOKED, "the identity was revoked while a certificate was made")
         own = grant.spiffe_id.removeprefix("spiffe://").partition("/")[0]
         jwks = visible(self._parts.trust, own, grant.federated)
         material = Material.of(grant, key, jwks)
+        if (told := self._revoked.get(material.serial)) is not None:
+            raise RefusedError(*told)
+        lifetime = _seconds(grant.not_after - grant.issued_at)
+        renew_after = min(_seconds(grant.renew_at - grant.issued_at), lifetime * _LATEST)
+        before = self.saved
         self.saved = dataclasses.replace(
             self.saved,
             ended=None,
             held=Held(
                 spiffe_id=grant.spiffe_id,
                 key_algorithm=grant.key_algorithm.value,
-                renew_at=began + _seconds(grant.renew_at - grant.issued_at),
-                ends_at=began + _seconds(grant.not_after - grant.issued_at),
+                renew_at=began + renew_after,
+                ends_at=began + lifetime,
                 federated={name: pem.decode() for name, pem in grant.federated.items()},
                 jwks={name: keys.decode() for name, keys in jwks.items()},
             ),
         )
-        self._show(material)
+        self._show(material, before)
         self.failures = 0
 
     def trust_changed(self) -> None:
@@ -224,6 +254,7 @@ class PodVolume:
         )
         if fresh == material:
             return
+        before = self.saved
         self.saved = dataclasses.replace(
             self.saved,
             held=dataclasses.replace(
@@ -232,7 +263,7 @@ class PodVolume:
                 jwks={name: keys.decode() for name, keys in fresh.jwt_bundles.items()},
             ),
         )
-        self._show(fresh)
+        self._show(fresh, before)
 
     def take_away(self, reason: str, message: str) -> None:
         """Take files, streams and tokens away, before anything else runs."""
@@ -241,39 +272,75 @@ class PodVolume:
         self.state.put(Ended(reason, message))
         files.clear(self._folder)
         self.saved = dataclasses.replace(self.saved, held=None, ended=(reason, message))
-        self._parts.states.save(self.saved)
+        try:
+            self._parts.states.save(self.saved)
+        except UnavailableError as error:
+            # The files are gone: the next process has nothing to serve, and asks.
+            _log.warning("state_not_kept", pod_uid=self.pod.uid, error=str(error))
 
-    def expire(self) -> None:
-        """Serve a certificate no more that has run out; its files are left where they are."""
-        if isinstance(self.state.value, Serving):
+    def expire(self) -> bool:
+        """Serve a certificate no more that has run out; its files are left where they are.
+
+        Whether it was served until now.
+        """
+        served = isinstance(self.state.value, Serving)
+        if served:
             self.state.put(Starting())
+        return served
 
     async def jwt(self, audience: tuple[str, ...]) -> JwtGrant:
         """A JWT-SVID, perhaps one that was handed out before."""
+        fresh = self._tokens.fresh(audience, self._parts.clock.monotonic())
+        if fresh is not None:
+            return fresh
         takings = self._takings
 
         async def mint() -> JwtGrant:
-            return await self._parts.issuer.jwt(self.pod, audience)
+            minted = await self._parts.issuer.jwt(self.pod, audience)
+            self._parts.present.tell(minted.issued_at)
+            return minted
 
-        grant = await self._tokens.get(audience, self._parts.clock.monotonic, mint)
+        async with self._minting:
+            grant = await self._tokens.get(audience, self._parts.clock.monotonic, mint)
         if takings != self._takings:
             self._tokens.clear()
             raise RefusedError(_REVOKED, "the identity was revoked while a token was made")
         return grant
 
-    def holds(self, serial: str | None) -> bool:
-        """Whether a revocation of this serial, or of all, is about what it holds."""
+    def revoke(self, serial: str | None, reason: str, message: str) -> bool:
+        """Take away what a revocation is about, if this pod holds it; whether it was so.
+
+        A serial that the pod does not hold may be that of the certificate which is on its way to
+        it: the feed of revocations is quicker at times than the answer.
+        """
         serving = self.state.value
         if isinstance(serving, Ended):
             return False
-        if serial is None or not isinstance(serving, Serving):
-            return True
-        return serving.material.serial == serial
+        if serial is not None:
+            if self._obtaining.locked():
+                self._revoked[serial] = (reason or _REVOKED, message or "it was revoked")
+            if isinstance(serving, Serving):
+                if serving.material.serial != serial:
+                    return False
+            elif self.held is None:
+                return False
+        self.take_away(reason or _REVOKED, message or "it was revoked")
+        return True
 
-    def _show(self, material: Material) -> None:
-        files.write(self._folder, material.files(), self.saved.group)
-        self._parts.states.save(self.saved)
+    def _show(self, material: Material, before: VolumeState) -> None:
+        """Have it in files, on the socket and on record, or leave all as it is before."""
+        try:
+            files.write(self._folder, material.files(), self.saved.group)
+        except UnavailableError:
+            self.saved = before
+            raise
         self.state.put(Serving(material))
+        try:
+            self._parts.states.save(self.saved)
+        except UnavailableError as error:
+            if before.held is None:
+                raise  # without a record of it a restart would take it for never published
+            _log.warning("state_not_kept", pod_uid=self.pod.uid, error=str(error))
 
 
 def _seconds(period: timedelta) -> float:

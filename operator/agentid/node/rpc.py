@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from agentid.node.material import Material
 
 __all__ = [
+    "CallCounts",
     "Context",
+    "Door",
     "Streaming",
     "TwoWay",
     "Unary",
@@ -30,8 +33,6 @@ __all__ = [
     "push",
     "require",
     "send",
-    "stream_method",
-    "two_way_method",
     "unary_method",
 ]
 
@@ -54,19 +55,90 @@ _LAST_WORD: Final = 0.2
 end. Its status is sent after it; both are dropped if it goes on taking nothing."""
 
 
+class CallCounts(Protocol):
+    """Who counts calls."""
+
+    def opened(self, method: str) -> None:
+        """A call has begun."""
+
+    def ended(self, method: str, code: str) -> None:
+        """It has ended, with this gRPC status; by name, such as `OK`."""
+
+
+class Door:
+    """How many calls there may be at once on one socket, and how many there are."""
+
+    def __init__(self, most: int, counts: CallCounts) -> None:
+        self._most = most
+        self._counts = counts
+        self._open = 0
+
+    def unary(self, name: str, method: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The method as grpcio wants it, on bytes."""
+
+        async def counted(request: bytes, context: Context) -> bytes:
+            async with self._let_in(name, context):
+                return await method(request, context)
+
+        return unary_method(counted)
+
+    def stream(self, name: str, method: Streaming) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The method as grpcio wants it, on bytes."""
+
+        async def counted(request: bytes, context: Context) -> None:
+            async with self._let_in(name, context):
+                await method(request, context)
+
+        return grpc.unary_stream_rpc_method_handler(counted)
+
+    def two_way(self, name: str, method: TwoWay) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The method as grpcio wants it, on bytes."""
+
+        async def counted(requests: AsyncIterator[bytes], context: Context) -> None:
+            async with self._let_in(name, context):
+                await method(requests, context)
+
+        return grpc.stream_stream_rpc_method_handler(counted)
+
+    @asynccontextmanager
+    async def _let_in(self, name: str, context: Context) -> AsyncIterator[None]:
+        self._counts.opened(name)
+        self._open += 1
+        code = grpc.StatusCode.OK.name
+        try:
+            if self._open > self._most:
+                # Workload API §4.4 wants Unavailable of who sheds load; grpcio's own limit says
+                # ResourceExhausted, after which clients need not come again.
+                await abort(
+                    context,
+                    grpc.StatusCode.UNAVAILABLE,
+                    f"there are {self._most} calls and streams on this socket already; end some",
+                )
+            yield
+        except grpc.aio.AbortError:
+            code = _CODES.get(context.code(), grpc.StatusCode.UNKNOWN.name)
+            raise
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        except BaseException:  # counted, and grpcio's to answer
+            code = grpc.StatusCode.UNKNOWN.name
+            raise
+        finally:
+            self._open -= 1
+            self._counts.ended(name, code)
+
+
+_CODES: Final[dict[object, str]] = {
+    **{code: code.name for code in grpc.StatusCode},
+    **{code.value[0]: code.name for code in grpc.StatusCode},
+}
+"""grpcio tells a status as it was given, or as a number."""
+
+
 def unary_method(method: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
     """The method as grpcio wants it, on bytes."""
     return grpc.unary_unary_rpc_method_handler(method)
-
-
-def stream_method(method: Streaming) -> grpc.RpcMethodHandler[bytes, bytes]:
-    """The method as grpcio wants it, on bytes."""
-    return grpc.unary_stream_rpc_method_handler(method)
-
-
-def two_way_method(method: TwoWay) -> grpc.RpcMethodHandler[bytes, bytes]:
-    """The method as grpcio wants it, on bytes."""
-    return grpc.stream_stream_rpc_method_handler(method)
 
 
 async def abort(context: Context, code: grpc.StatusCode, message: str) -> NoReturn:

@@ -13,9 +13,12 @@ from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
 from agentid.node.driver import Driver
 from agentid.node.events import PodEvents
+from agentid.node.metrics import NodeMetrics
+from agentid.node.present import IssuersPresent
 from agentid.node.service_client import IssuerServiceClient
 from agentid.node.serving import serving
-from agentid.telemetry.probes import serve_probes
+from agentid.node.validation import Validation
+from agentid.telemetry.probes import LoopWatch, serve_probes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
     from agentid.clock import Clock
     from agentid.node.csi import CsiServices
     from agentid.node.settings import NodeSettings
-    from agentid.node.workload import JwtValidator
 
-__all__ = ["FileToken", "TrustFile", "run_node"]
+__all__ = ["FileToken", "Silence", "TrustFile", "run_node"]
 
 _MAX_TOKEN: Final = 16 * 1024
 _CONNECTIONS: Final = 1
@@ -101,7 +103,23 @@ class _Health:
         return () if ready else ("volumes are being taken up",)
 
 
-async def run_node(settings: NodeSettings, validate: JwtValidator, *, clock: Clock) -> None:
+class Silence:
+    """Seconds since somebody was heard of; since the start, before the first time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since = clock.monotonic()
+
+    def end(self) -> None:
+        """They were heard."""
+        self._since = self._clock.monotonic()
+
+    def __call__(self) -> float:
+        """Return it now."""
+        return self._clock.monotonic() - self._since
+
+
+async def run_node(settings: NodeSettings, *, clock: Clock) -> None:
     """Serve the kubelet and the pods of this node, then stop in order; mounts stay.
 
     Raises:
@@ -112,35 +130,52 @@ async def run_node(settings: NodeSettings, validate: JwtValidator, *, clock: Clo
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     credentials = await load_credentials(clock=clock)
-    health = _Health()
+    health, metrics, watch = _Health(), NodeMetrics(), LoopWatch(clock)
+    silence, present = Silence(clock), IssuersPresent(clock)
     async with (
         Client(credentials, connections=_CONNECTIONS) as client,
         IssuerServiceClient(
-            settings.issuer_url, TrustFile(settings.issuer_ca), FileToken(settings.token)
+            settings.issuer_url,
+            TrustFile(settings.issuer_ca),
+            FileToken(settings.token),
+            heard=silence.end,
         ) as issuer,
-        serve_probes(settings.probe_host, settings.probe_port, health, bytes),
+        serve_probes(settings.probe_host, settings.probe_port, health, metrics.render),
     ):
         events = PodEvents(client, clock=clock, node=settings.places.node)
         driver = Driver(
-            settings.driver, issuer, validate, events, clock=clock, random=random.random
-        )
+            settings.driver, issuer, Validation(present), events,
+            clock=clock, random=random.random, present=present, metrics=metrics,
+        )  # fmt: skip
+        metrics.observe_state(driver.snapshot, silence, lambda: watch.lag)
         try:
             async with serving(driver, settings.driver, settings.places) as health.services:
-                await _until(stop, events)
+                await _until(stop, events, watch, health.services.running)
         except OSError as error:
             msg = f"the node does not let us mount: {error}; the plugin needs CAP_SYS_ADMIN"
             raise InputError(msg) from error
 
 
-async def _until(stop: asyncio.Event, events: PodEvents) -> None:
-    stopped = asyncio.create_task(stop.wait(), name="stop")
-    writing = asyncio.create_task(events.run(), name="events")
+async def _until(
+    stop: asyncio.Event, events: PodEvents, watch: LoopWatch, running: asyncio.Future[None] | None
+) -> None:
+    stopped: asyncio.Future[bool] = asyncio.create_task(stop.wait(), name="stop")
+    parts: dict[str, asyncio.Future[None]] = {
+        "writes events": asyncio.create_task(events.run(), name="events"),
+        "watches the event loop": asyncio.create_task(watch.run(), name="loop watch"),
+    }
+    own = [*parts.values()]
+    if running is not None:
+        parts["keeps volumes current"] = running
     try:
-        await asyncio.wait((stopped, writing), return_when=asyncio.FIRST_COMPLETED)
-        if writing.done():
-            msg = "the part that writes events ended; its log lines above say why"
-            raise InternalError(msg) from writing.exception()
+        waiting: list[asyncio.Future[bool] | asyncio.Future[None]] = [stopped, *parts.values()]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for name, part in parts.items():
+            if part.done():
+                msg = f"the part that {name} ended; its log lines above say why"
+                raise InternalError(msg) from part.exception()
     finally:
-        for task in (stopped, writing):
+        stopped.cancel()
+        for task in own:
             task.cancel()
-        await asyncio.gather(stopped, writing, return_exceptions=True)
+        await asyncio.gather(stopped, *own, return_exceptions=True)

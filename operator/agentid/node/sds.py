@@ -24,12 +24,13 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from agentid.node.material import Ended
 from agentid.node.proto import discovery_pb2, secret_pb2
-from agentid.node.rpc import Context, abort, parse, require, send, two_way_method, unary_method
+from agentid.node.rpc import Context, abort, parse, require, send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from agentid.node.material import Material
+    from agentid.node.rpc import Door
     from agentid.node.workload import Source
 
 __all__ = ["SECRET_TYPE", "SecretDiscovery", "secrets_of"]
@@ -49,13 +50,13 @@ class SecretDiscovery:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def handlers(self) -> grpc.GenericRpcHandler:
+    def handlers(self, door: Door) -> grpc.GenericRpcHandler:
         """The methods, for a server."""
         return grpc.method_handlers_generic_handler(
             "envoy.service.secret.v3.SecretDiscoveryService",
             {
-                "StreamSecrets": two_way_method(self.stream_secrets),
-                "FetchSecrets": unary_method(self.fetch_secrets),
+                "StreamSecrets": door.two_way("StreamSecrets", self.stream_secrets),
+                "FetchSecrets": door.unary("FetchSecrets", self.fetch_secrets),
             },
         )
 

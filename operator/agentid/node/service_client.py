@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import orjson
 
-from agentid.api.fields import parse_time
-from agentid.errors import InputError, UnavailableError
-from agentid.identity import TrustDomain
-from agentid.node.issuer import (
-    Bundle,
-    Change,
-    ChangeKind,
-    JwtGrant,
-    RefusedError,
-    X509Grant,
+from agentid.errors import UnavailableError
+from agentid.node.issuer import RefusedError
+from agentid.node.service_answers import (
+    NOTHING,
+    parsed,
+    read_change,
+    read_jwt,
+    read_trusted,
+    read_x509,
+    reading,
+    refusal,
+    text,
 )
-from agentid.pki import KeyAlgorithm
-from agentid.pki.crl import crl_pem
-from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 
 if TYPE_CHECKING:
     import ssl
@@ -39,12 +38,13 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
+        Iterable,
         Iterator,
         Mapping,
     )
     from typing import Self
 
-    from agentid.node.issuer import PodProof
+    from agentid.node.issuer import Bundle, Change, JwtGrant, PodProof, X509Grant
 
 __all__ = ["IssuerServiceClient"]
 
@@ -57,6 +57,10 @@ _GATHER: Final = 0.005
 _AT_ONCE: Final = 4
 """Requests for certificates under way; the service takes 128 certificates of one node."""
 
+_MINTING: Final = 32
+"""Requests for tokens under way, of all pods. A connector has a hundred connections: those for
+certificates and for changes never wait behind tokens."""
+
 _TIMEOUT: Final = 15.0
 _SILENCE: Final = 30.0
 """Seconds without a sign of life of the stream, three of its heartbeats."""
@@ -66,26 +70,7 @@ _MOST: Final = 64 * 1024 * 1024
 
 _MOST_LINE: Final = 64 * 1024
 
-_PASSING: Final = frozenset(
-    {
-        "CacheBehind",
-        "InternalError",
-        "IssuerUnavailable",
-        "LedgerUnavailable",
-        "Malformed",
-        "NotANodePlugin",
-        "Overloaded",
-        "Unavailable",
-    }
-)
-"""Reasons that say nothing of the pod: what it has stays, and it is asked for again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Trusted:
-    version: str
-    bundles: Mapping[str, Bundle]
-    roots: Mapping[str, bytes]
+_OK: Final = 200
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +79,8 @@ class _Asked:
     answer: asyncio.Future[dict[str, object]]
 
 
-_NOTHING: Final = _Trusted("", {}, {})
+def _unheard() -> None:
+    """Where nobody wants to know."""
 
 
 class IssuerServiceClient:
@@ -107,6 +93,7 @@ class IssuerServiceClient:
         headers: Callable[[], Awaitable[Mapping[str, str]]],
         *,
         server_name: str | None = None,
+        heard: Callable[[], None] = _unheard,
     ) -> None:
         """Connect nothing yet.
 
@@ -115,18 +102,21 @@ class IssuerServiceClient:
             context: Whom to trust as the service; asked for each request, since roots are rotated.
             headers: What authenticates the node plugin, asked for each request.
             server_name: What the service's certificate names; None for the host of the URL.
+            heard: Called for each sign of life of the service.
         """
         self._url = url
         self._tls = context
         self._headers = headers
         self._server_name = server_name
+        self._heard = heard
         self._connector = aiohttp.TCPConnector()
         self._session = aiohttp.ClientSession(
             connector=self._connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
         self._waiting: deque[_Asked] = deque()
         self._sending: set[asyncio.Task[None]] = set()
-        self._trusted = _NOTHING
+        self._trusted = NOTHING
+        self._minting = asyncio.Semaphore(_MINTING)
         self._fetching = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -142,6 +132,7 @@ class IssuerServiceClient:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+        _answer(self._waiting, UnavailableError("the issuer service was not asked"))
         await self._connector.close(abort_ssl=True)
         await self._session.close()
 
@@ -157,20 +148,19 @@ class IssuerServiceClient:
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
         issued = await answer
-        with _reading("x509"):
-            return await self._grant(issued)
+        with reading("x509"):
+            version = text(issued, "bundles")
+            if version != self._trusted.version:
+                await self._fetch(version)
+            return read_x509(issued, self._trusted)
 
     async def jwt(self, pod: PodProof, audience: tuple[str, ...]) -> JwtGrant:
         """Have a JWT-SVID minted; see `IssuerPort.jwt`."""
         body = {"podToken": pod.token, "audience": list(audience)}
-        answer = await self._ask("POST", "/node/v1/jwt", body)
-        with _reading("jwt"):
-            return JwtGrant(
-                _text(answer, "token"),
-                _text(answer, "spiffeID"),
-                parse_time(_text(answer, "issuedAt")),
-                parse_time(_text(answer, "notAfter")),
-            )
+        async with self._minting:
+            answer = await self._ask("POST", "/node/v1/jwt", body)
+        with reading("jwt"):
+            return read_jwt(answer)
 
     async def bundles(self) -> Mapping[str, Bundle]:
         """What is trusted, as the service says now."""
@@ -183,13 +173,14 @@ class IssuerServiceClient:
         with _translated():
             async with self._request("GET", "/node/v1/changes", limits=quiet) as response:
                 if response.status != _OK:
-                    raise _refusal(_parsed(await response.content.read(_MOST_LINE)))
+                    raise refusal(parsed(await response.content.read(_MOST_LINE)))
                 connection = response.connection
                 try:
                     async with aclosing(_lines(response.content)) as lines:
                         async for line in lines:
-                            with _reading("changes"):
-                                change = self._change(_parsed(line))
+                            self._heard()
+                            with reading("changes"):
+                                change = read_change(parsed(line), self._trusted)
                             if change is not None:
                                 yield change
                 finally:
@@ -198,23 +189,6 @@ class IssuerServiceClient:
                         connection.transport.abort()
 
     # Inside
-
-    def _change(self, line: dict[str, object]) -> Change | None:
-        kind, told = line.get("type"), line.get("bundles")
-        if kind in {"synced", "heartbeat"}:
-            # A change of bundles that came while nobody followed shows in the version alone.
-            another = isinstance(told, str) and told not in {"", self._trusted.version}
-            return Change(ChangeKind.BUNDLES) if another else None
-        if kind not in frozenset(ChangeKind):
-            return None  # of a later release
-        pod, serial = line.get("pod"), line.get("serial")
-        return Change(
-            ChangeKind(str(kind)),
-            pod=pod if isinstance(pod, str) else None,
-            serial=serial if isinstance(serial, str) else None,
-            reason=str(line.get("reason") or ""),
-            message=str(line.get("message") or ""),
-        )
 
     async def _send(self) -> None:
         await asyncio.sleep(_GATHER)
@@ -226,16 +200,11 @@ class IssuerServiceClient:
                 continue
             try:
                 await self._send_batch(asked)
-            except BaseException as error:
-                for each in asked:
-                    if not each.answer.done():
-                        each.answer.set_exception(
-                            error
-                            if isinstance(error, UnavailableError | RefusedError)
-                            else UnavailableError(f"the issuer service was not asked: {error}")
-                        )
-                if not isinstance(error, UnavailableError | RefusedError):
-                    raise
+            except (UnavailableError, RefusedError) as error:
+                _answer(asked, error)
+            finally:
+                # Also when this task is cancelled or meets a defect: nobody waits for ever.
+                _answer(asked, UnavailableError("the issuer service was not asked"))
 
     async def _send_batch(self, asked: list[_Asked]) -> None:
         body = {"items": [each.item for each in asked]}
@@ -251,37 +220,9 @@ class IssuerServiceClient:
                 case {"issued": dict(issued)}:
                     each.answer.set_result({**issued, "bundles": version})
                 case {"refused": dict(refused)}:
-                    each.answer.set_exception(_refusal(refused))
+                    each.answer.set_exception(refusal(refused))
                 case _:
                     each.answer.set_exception(UnavailableError("the issuer service said nothing"))
-
-    async def _grant(self, issued: dict[str, object]) -> X509Grant:
-        version = _text(issued, "bundles")
-        if version != self._trusted.version:
-            await self._fetch(version)
-        trusted, trust_domain = self._trusted, _text(issued, "trustDomain")
-        own, federated = trusted.bundles.get(trust_domain), issued.get("federatesWith")
-        if own is None:
-            msg = f"the issuer service tells no bundle of {trust_domain} yet"
-            raise UnavailableError(msg)
-        agent = issued.get("agent")
-        return X509Grant(
-            chain_pem=_text(issued, "chain").encode("ascii"),
-            issued_at=parse_time(_text(issued, "issuedAt")),
-            not_before=parse_time(_text(issued, "notBefore")),
-            not_after=parse_time(_text(issued, "notAfter")),
-            renew_at=parse_time(_text(issued, "renewAt")),
-            spiffe_id=_text(issued, "spiffeID"),
-            bundle_pem=trusted.roots[trust_domain],
-            federated={
-                name: trusted.roots[name]
-                for name in (federated if isinstance(federated, list) else [])
-                if name in trusted.roots
-            },
-            crl_pem=None if issued.get("ephemeral") is True else own.crl_pem,
-            key_algorithm=KeyAlgorithm(_text(issued, "keyAlgorithm")),
-            agent=agent if isinstance(agent, dict) else {},
-        )
 
     async def _fetch(self, version: str) -> None:
         """Have what is trusted, of this version or a later one; whatever is told if it is empty."""
@@ -289,8 +230,8 @@ class IssuerServiceClient:
             if version and version == self._trusted.version:
                 return
             told = await self._ask("GET", "/node/v1/bundles")
-            with _reading("bundles"):
-                self._trusted = _trusted(told)
+            with reading("bundles"):
+                self._trusted = read_trusted(told)
 
     async def _ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None
@@ -298,11 +239,12 @@ class IssuerServiceClient:
         with _translated():
             async with self._request(method, path, body=body) as response:
                 read = await response.content.read(_MOST)
+                self._heard()
                 if response.status != _OK:
-                    raise _refusal(_parsed(read))
+                    raise refusal(parsed(read))
                 while not response.content.at_eof() and len(read) < _MOST:
                     read += await response.content.read(_MOST - len(read))
-                return _parsed(read)
+                return parsed(read)
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -327,7 +269,11 @@ class IssuerServiceClient:
             yield response
 
 
-_OK: Final = 200
+def _answer(asked: Iterable[_Asked], error: UnavailableError | RefusedError) -> None:
+    """Have those that wait still know."""
+    for each in asked:
+        if not each.answer.done():
+            each.answer.set_exception(error)
 
 
 @contextlib.contextmanager
@@ -338,40 +284,6 @@ def _translated() -> Iterator[None]:
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         msg = f"the issuer service does not answer: {type(error).__name__} {error}"
         raise UnavailableError(msg) from error
-
-
-@contextlib.contextmanager
-def _reading(what: str) -> Iterator[None]:
-    """An answer that is none of the service's, as `UnavailableError`: what there is goes on."""
-    try:
-        yield
-    except (InputError, ValueError, KeyError) as error:
-        msg = f"the issuer service answers {what} as this release does not read it: {error}"
-        raise UnavailableError(msg) from error
-
-
-def _refusal(problem: dict[str, object]) -> UnavailableError | RefusedError:
-    reason, detail = str(problem.get("reason") or ""), str(problem.get("detail") or "")
-    if not reason or reason in _PASSING:
-        return UnavailableError(f"the issuer service cannot answer: {reason} {detail}".rstrip())
-    named = problem.get("keyAlgorithm")
-    algorithm = next((each for each in KeyAlgorithm if each.value == named), None)
-    return RefusedError(reason, detail, final=problem.get("final") is True, key_algorithm=algorithm)
-
-
-def _trusted(told: dict[str, object]) -> _Trusted:
-    bundles: dict[str, Bundle] = {}
-    roots: dict[str, bytes] = {}
-    found = told.get("bundles")
-    for name, each in (found if isinstance(found, dict) else {}).items():
-        document = _text(each if isinstance(each, dict) else {}, "document").encode()
-        crls = each.get("crls")
-        roots[name] = decode_spiffe_bundle(document, TrustDomain.parse(name)).x509.pem
-        pem = None
-        if isinstance(crls, list):
-            pem = b"".join(crl_pem(base64.b64decode(str(crl), validate=True)) for crl in crls)
-        bundles[name] = Bundle(document, pem)
-    return _Trusted(_text(told, "version"), bundles, roots)
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
@@ -385,19 +297,3 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
         if len(rest) > _MOST_LINE:
             msg = "a line of the stream is too long"
             raise UnavailableError(msg)
-
-
-def _text(body: Mapping[str, object], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or not value:
-        msg = f"{name} is missing"
-        raise InputError(msg)
-    return value
-
-
-def _parsed(body: bytes) -> dict[str, object]:
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {}

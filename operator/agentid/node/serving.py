@@ -54,6 +54,8 @@ async def serving(
 ) -> AsyncIterator[CsiServices]:
     """Take volumes up, serve the kubelet while the context is open, and keep all current.
 
+    `services.running` ends only with a defect: whoever opened the context has to look at it.
+
     Raises:
         OSError: The node does not let us mount.
     """
@@ -65,7 +67,7 @@ async def serving(
     services.ready = True
     registering = await serve(places.registry / f"{DRIVER_NAME}-reg.sock", registration.handlers())
     _log.info("node_plugin_started", node=places.node, volumes=len(driver.volumes))
-    running = asyncio.create_task(driver.run(), name="driver")
+    running = services.running = asyncio.create_task(driver.run(), name="driver")
     try:
         yield services
     finally:

@@ -6,18 +6,21 @@ of a Unix socket apart, so sharing one server would need names that the peer can
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Self
 
 import grpc
 
 from agentid.errors import InputError, InternalError
+from agentid.node.rpc import Door
 from agentid.node.sds import SecretDiscovery
 from agentid.node.workload import WorkloadApi
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agentid.node.rpc import CallCounts
     from agentid.node.workload import JwtValidator, Source
 
 __all__ = ["MAX_SOCKET_PATH", "PodSocket", "SocketLimits"]
@@ -35,7 +38,7 @@ class SocketLimits:
     Attributes:
         MESSAGE: Octets of a request; the largest is a token with its audience.
         METADATA: Octets of the headers of a request.
-        CALLS: Calls and streams at once; more are told to come again.
+        CALLS: Calls and streams at once; more are told to come again, as Unavailable.
     """
 
     MESSAGE: Final = 64 * 1024
@@ -50,6 +53,7 @@ class PodSocket:
         """Use `open`."""
         self._server = server
         self._path = path
+        self._inode = path.stat().st_ino
 
     @classmethod
     async def open(
@@ -58,6 +62,7 @@ class PodSocket:
         source: Source,
         validate: JwtValidator,
         calls: int = SocketLimits.CALLS,
+        counts: CallCounts | None = None,
     ) -> Self:
         """Serve the Workload API and SDS at this path, in place of whatever socket is there.
 
@@ -66,15 +71,17 @@ class PodSocket:
 
         Raises:
             InputError: The path is too long for a socket.
+            InternalError: It could not be made.
         """
         fresh = path.with_name(f".{path.name}")
         if len(os.fsencode(fresh)) > MAX_SOCKET_PATH:
             msg = f"{path}: a socket's path has at most {MAX_SOCKET_PATH - 1} octets; shorten it"
             raise InputError(msg)
+        door = Door(calls, counts or _Uncounted())
         server = grpc.aio.server(
             handlers=(
-                WorkloadApi(source, validate).handlers(),
-                SecretDiscovery(source).handlers(),
+                WorkloadApi(source, validate).handlers(door),
+                SecretDiscovery(source).handlers(door),
             ),
             options=(
                 ("grpc.max_receive_message_length", SocketLimits.MESSAGE),
@@ -83,20 +90,32 @@ class PodSocket:
                 ("grpc.max_concurrent_streams", SocketLimits.CALLS),
                 ("grpc.so_reuseport", 0),
             ),
-            maximum_concurrent_rpcs=calls,
         )
-        fresh.unlink(missing_ok=True)
         try:
+            fresh.unlink(missing_ok=True)
             server.add_insecure_port(f"unix:{fresh}")
-        except RuntimeError as error:
+            fresh.chmod(_MODE)
+            await server.start()
+            fresh.replace(path)
+            return cls(server, path)
+        except (RuntimeError, OSError) as error:
+            await server.stop(0)
             msg = f"{path}: the socket could not be made: {error}"
             raise InternalError(msg) from error
-        fresh.chmod(_MODE)
-        await server.start()
-        fresh.replace(path)
-        return cls(server, path)
 
     async def close(self) -> None:
-        """End every stream and take the socket away."""
+        """End every stream and take the socket away, unless another process has put its own."""
         await self._server.stop(0)
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+
+class _Uncounted:
+    """Where nobody counts."""
+
+    def opened(self, method: str) -> None:
+        """Nothing."""
+
+    def ended(self, method: str, code: str) -> None:
+        """Nothing."""

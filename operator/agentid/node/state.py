@@ -6,13 +6,14 @@ token, and end with the node's boot as the mounts and keys do.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agentid.errors import InputError
+from agentid.errors import InputError, UnavailableError
 from agentid.node.issuer import PodProof
 
 if TYPE_CHECKING:
@@ -85,11 +86,21 @@ class StateFolder:
         self._folder = folder
 
     def save(self, state: VolumeState) -> None:
-        """Write it; whoever reads sees the old or the new one."""
+        """Write it; whoever reads sees the old or the new one.
+
+        Raises:
+            UnavailableError: There is no room; the old one is still there.
+        """
         path = self._folder / f"{state.key}{_SUFFIX}"
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(orjson.dumps(asdict(state)))
-        fresh.replace(path)
+        try:
+            fresh.write_bytes(orjson.dumps(asdict(state)))
+            fresh.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            msg = f"the state of a volume cannot be kept in {self._folder}: {error.strerror}"
+            raise UnavailableError(msg) from error
 
     def forget(self, key: str) -> None:
         """Remove it."""

@@ -34,6 +34,18 @@ class TokenCache:
         """Forget all of them."""
         self._kept.clear()
 
+    def fresh(self, audience: tuple[str, ...], now: float) -> JwtGrant | None:
+        """One that is kept for this audience and fresh still."""
+        kept = self._kept.get(audience)
+        if kept is None:
+            return None
+        grant, since = kept
+        life = (grant.not_after - grant.issued_at).total_seconds()
+        if now - since >= life * _FRESH:
+            return None
+        self._kept[audience] = self._kept.pop(audience)  # the latest
+        return grant
+
     async def get(
         self,
         audience: tuple[str, ...],
@@ -47,23 +59,21 @@ class TokenCache:
             AgentIdError: As `mint` raises it.
         """
         began = now()
-        kept = self._kept.pop(audience, None)
-        if kept is not None:
-            grant, since = kept
-            life = (grant.not_after - grant.issued_at).total_seconds()
-            if began - since < life * _FRESH:
-                self._kept[audience] = kept  # the latest
-                return grant
-            try:
-                minted = await mint()
-            except UnavailableError:
-                if since + life - now() < _LAST:
-                    raise
-                self._kept[audience] = kept
-                return grant
-        else:
+        if (found := self.fresh(audience, began)) is not None:
+            return found
+        try:
             minted = await mint()
+        except UnavailableError:
+            kept = self._kept.get(audience)
+            if kept is None or _left(*kept, now()) < _LAST:
+                raise
+            return kept[0]
+        self._kept.pop(audience, None)
         self._kept[audience] = (minted, began)
         while len(self._kept) > _MOST:
             del self._kept[next(iter(self._kept))]
         return minted
+
+
+def _left(grant: JwtGrant, since: float, now: float) -> float:
+    return since + (grant.not_after - grant.issued_at).total_seconds() - now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agentid.identity import TrustDomain
 from agentid.pki.jwt_bundle import JwtBundle
@@ -11,8 +11,8 @@ from agentid.pki.spiffe_bundle import decode_spiffe_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from agentid.clock import Clock
     from agentid.pki.jwt_svid import JwtSvid
 
 __all__ = ["Validation"]
@@ -21,10 +21,17 @@ _KEPT: Final = 256
 """Bundles that are kept parsed; a node sees a few trust domains, whoever's pods ask."""
 
 
-class Validation:
-    """A `JwtValidator` at the present of a clock."""
+class Present(Protocol):
+    """Whoever knows what time it is."""
 
-    def __init__(self, clock: Clock) -> None:
+    def now(self) -> datetime:
+        """The present, aware, in UTC."""
+
+
+class Validation:
+    """A `JwtValidator` at a present: the issuer's, or that of a clock."""
+
+    def __init__(self, clock: Present) -> None:
         self._clock = clock
         self._parsed: dict[tuple[str, bytes], JwtBundle] = {}
 

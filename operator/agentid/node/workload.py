@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import grpc
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.struct_pb2 import Struct
 
 from agentid.errors import InputError, UnavailableError, VerificationError
 from agentid.identity import SpiffeId
 from agentid.node.issuer import RefusedError
 from agentid.node.proto import workload_pb2
-from agentid.node.rpc import Context, abort, parse, push, require, stream_method, unary_method
+from agentid.node.rpc import Context, abort, parse, push, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentid.node.issuer import JwtGrant
     from agentid.node.latest import Latest
     from agentid.node.material import Material, State
+    from agentid.node.rpc import Door
 
 __all__ = ["SECURITY_HEADER", "JwtClaims", "JwtValidator", "Source", "WorkloadApi"]
 
@@ -88,16 +89,16 @@ class WorkloadApi:
         self._source = source
         self._validate = validate
 
-    def handlers(self) -> grpc.GenericRpcHandler:
+    def handlers(self, door: Door) -> grpc.GenericRpcHandler:
         """The methods, for a server."""
         return grpc.method_handlers_generic_handler(
             "SpiffeWorkloadAPI",
             {
-                "FetchX509SVID": stream_method(self.fetch_x509_svid),
-                "FetchX509Bundles": stream_method(self.fetch_x509_bundles),
-                "FetchJWTSVID": unary_method(self.fetch_jwt_svid),
-                "FetchJWTBundles": stream_method(self.fetch_jwt_bundles),
-                "ValidateJWTSVID": unary_method(self.validate_jwt_svid),
+                "FetchX509SVID": door.stream("FetchX509SVID", self.fetch_x509_svid),
+                "FetchX509Bundles": door.stream("FetchX509Bundles", self.fetch_x509_bundles),
+                "FetchJWTSVID": door.unary("FetchJWTSVID", self.fetch_jwt_svid),
+                "FetchJWTBundles": door.stream("FetchJWTBundles", self.fetch_jwt_bundles),
+                "ValidateJWTSVID": door.unary("ValidateJWTSVID", self.validate_jwt_svid),
             },
         )
 
@@ -158,7 +159,10 @@ class WorkloadApi:
             valid = self._validate(asked.svid, asked.audience, material.jwt_bundles)
         except (InputError, VerificationError) as error:
             await _invalid(context, str(error))
-        claims = ParseDict(dict(valid.claims), Struct())
+        try:
+            claims = ParseDict(dict(valid.claims), Struct())
+        except ParseError as error:
+            await _invalid(context, f"its claims cannot be told: {error}")
         return workload_pb2.ValidateJWTSVIDResponse(
             spiffe_id=str(valid.spiffe_id), claims=claims
         ).SerializeToString()
