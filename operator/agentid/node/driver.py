@@ -13,6 +13,7 @@ What goes on while a volume is there is in `renewals` and `following`.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from agentid.clock import Clock
     from agentid.node.issuer import IssuerPort
+    from agentid.node.pod_volume import Answered
     from agentid.node.renewals import Announce
     from agentid.node.volume import VolumeOrder
     from agentid.node.workload import JwtValidator
@@ -111,6 +113,9 @@ class Driver:
         self._volumes: dict[str, PodVolume] = {}
         self._turns = Turns()
         self._at_once = asyncio.Semaphore(settings.at_once)
+        # Of many pods that start at the same time the first is finished first: what is done with
+        # an answer takes the processor alone, so all at the same time would all be the last.
+        self._finishing = asyncio.Lock()
         self._renewals = Renewals(
             self._volumes, self._at_once, announce,
             clock=clock, random=random, metrics=self._metrics,
@@ -249,10 +254,15 @@ class Driver:
             volume = PodVolume(state, folder, self._parts)
             # Known from here on: a revocation may come before the certificate that it is of.
             self._volumes[key] = volume
-            async with self._at_once:
-                await self._in_time(volume)
-            await volume.open()
-            self._show(volume)
+            async with AsyncExitStack() as turn:
+
+                async def answered() -> None:
+                    await turn.enter_async_context(self._finishing)
+
+                async with self._at_once:
+                    await self._in_time(volume, answered)
+                await volume.open()
+                self._show(volume)
         except BaseException:  # also when the kubelet has given up: nothing half-made is left
             await asyncio.shield(self._discard(key, order.target))
             raise
@@ -262,15 +272,12 @@ class Driver:
             identity=order.pod.identity,
         )  # fmt: skip
 
-    async def _in_time(self, volume: PodVolume) -> None:
-        done = asyncio.Event()
+    async def _in_time(self, volume: PodVolume, answered: Answered) -> None:
+        async def obtain() -> bool:
+            await volume.obtain(answered)
+            return True
 
-        async def obtain() -> None:
-            await volume.obtain()
-            done.set()
-
-        await within(self._clock, self._settings.publish_seconds, obtain())
-        if not done.is_set():
+        if not await within(self._clock, self._settings.publish_seconds, obtain()):
             message = (
                 "the issuer service did not answer within "
                 f"{self._settings.publish_seconds:g} s; the kubelet tries again"

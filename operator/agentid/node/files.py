@@ -12,6 +12,7 @@ who open files one after the other.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -104,16 +105,21 @@ def tidy(folder: Path) -> None:
 def _made(folder: Path, files: Mapping[str, bytes], group: int | None) -> Path:
     fresh = folder / tempfile.mkdtemp(prefix="..", dir=folder)
     for name, content in files.items():
-        path = fresh / name
-        with path.open("xb") as file:
-            file.write(content)
-        _own(path, 0o444, group)
-    _own(fresh, 0o555, group)
+        with (fresh / name).open("xb", buffering=0) as file:
+            written = file.write(content)
+            if written != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _own(file.fileno(), 0o444, group)
+    entered = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _own(entered, 0o555, group)
+    finally:
+        os.close(entered)
     return fresh
 
 
-def _own(path: Path, mode: int, group: int | None) -> None:
+def _own(descriptor: int, mode: int, group: int | None) -> None:
     if group is not None:
-        os.chown(path, -1, group)
+        os.fchown(descriptor, -1, group)
         mode &= ~0o007
-    path.chmod(mode)
+    os.fchmod(descriptor, mode)

@@ -7,6 +7,7 @@ they never tell different things.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,6 +44,9 @@ __all__ = ["Ended", "Material", "Serving", "Starting", "State", "bundle_der"]
 
 _MAX_CHAIN: Final = 8
 _MAX_ROOTS: Final = 64
+_BUNDLES: Final = 16
+"""Bundles that are kept read, of up to 200 KiB each."""
+
 MAX_CRL_PEM_BYTES: Final = 4 * 1024 * 1024
 """All shards of an issuer's CRL."""
 
@@ -244,8 +248,11 @@ State: TypeAlias = Starting | Serving | Ended
 """What a pod's socket serves."""
 
 
+@functools.lru_cache(maxsize=_BUNDLES)
 def bundle_der(pem: bytes) -> bytes:
     """Roots in PEM as DER, one after the other; nothing for nothing, which trusts nobody.
+
+    The last ones are kept: all pods of a node see the same few.
 
     Raises:
         InputError: It holds something other than certificates.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
@@ -62,6 +63,14 @@ itself, and not everybody else for it."""
 _LATEST: Final = 0.9
 """Part of a certificate's life after which it is renewed at the latest, whatever the issuer says:
 a renewal time beyond the end would let a certificate run out under a running pod."""
+
+
+Answered: TypeAlias = Callable[[], Awaitable[None]]
+"""What is waited for once the issuer service has answered."""
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +185,11 @@ class PodVolume:
             self.saved = dataclasses.replace(self.saved, pod=pod)
             self._parts.states.save(self.saved)
 
-    async def obtain(self) -> None:
+    async def obtain(self, answered: Answered = _at_once) -> None:
         """Get a certificate for a new key, and serve it.
+
+        Args:
+            answered: Awaited between the answer and what is done with it.
 
         Raises:
             RefusedError: The pod may not have one. What it holds is left alone.
@@ -188,13 +200,13 @@ class PodVolume:
             algorithm = _FIRST_KEY if self.held is None else KeyAlgorithm(self.held.key_algorithm)
             self._revoked.clear()
             try:
-                await self._ask(algorithm)
+                await self._ask(algorithm, answered)
             except RefusedError as error:
                 if error.key_algorithm in {None, algorithm}:
                     raise
-                await self._ask(error.key_algorithm or algorithm)
+                await self._ask(error.key_algorithm or algorithm, answered)
 
-    async def _ask(self, algorithm: KeyAlgorithm) -> None:
+    async def _ask(self, algorithm: KeyAlgorithm, answered: Answered) -> None:
         takings = self._takings
         if algorithm in _SLOW_KEYS:
             key, request = await asyncio.to_thread(make_key, algorithm)
@@ -203,6 +215,7 @@ class PodVolume:
         began = self._parts.clock.monotonic()
         grant = await self._parts.issuer.x509(self.pod, request)
         self._parts.present.tell(grant.issued_at)
+        await answered()
         if self._closed:
             message = "the volume has gone while a certificate was made"
             raise UnavailableError(message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -94,7 +94,7 @@ class StateFolder:
         path = self._folder / f"{state.key}{_SUFFIX}"
         fresh = path.with_suffix(".new")
         try:
-            fresh.write_bytes(orjson.dumps(asdict(state)))
+            fresh.write_bytes(orjson.dumps(state))
             fresh.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
