@@ -254,6 +254,21 @@ CASES: Final = (
         {'agentid_responder_refused_total{limit="rate"}': "0+120x90"},
         {'agentid_responder_refused_total{limit="rate"}': "0+30x90"},
     ),
+    Case(
+        "AgentidNodeIssuerAway",
+        {'agentid_node_issuer_silence_seconds{instance="n"}': "61x90"},
+        {'agentid_node_issuer_silence_seconds{instance="n"}': "60x90"},
+    ),
+    Case(
+        "AgentidNodeRenewalsOverdue",
+        {'agentid_node_renewal_overdue_seconds{instance="n"}': "61x90"},
+        {'agentid_node_renewal_overdue_seconds{instance="n"}': "60x90"},
+    ),
+    Case(
+        "AgentidNodeCertificateExpires",
+        {'agentid_node_certificate_expiry_seconds{instance="n"}': "-3x90"},
+        {'agentid_node_certificate_expiry_seconds{instance="n"}': "15x90"},
+    ),
 )  # fmt: skip
 
 HEALTHY: Final = _LEADER | {
@@ -278,5 +293,8 @@ HEALTHY: Final = _LEADER | {
     'agentid_responder_crl_next_update_seconds{issuer="main",instance="r"}': "12000x90",
     'agentid_responder_ocsp_expiry_seconds{issuer="main",authority="aa",instance="r"}': "600000x90",
     'agentid_responder_tls_expiry_seconds{issuer="main",instance="r"}': "600000x90",
+    'agentid_node_issuer_silence_seconds{instance="n"}': "10x90",
+    'agentid_node_renewal_overdue_seconds{instance="n"}': "0x90",
+    'agentid_node_certificate_expiry_seconds{instance="n"}': "150x90",
 }
 """What a scrape of a healthy installation shows; it raises nothing."""

@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).parent.parent
 _PAGES: Final = (
     "docs/reference/admission.md",
     "docs/reference/metrics.md",
+    "docs/reference/node.md",
     "docs/reference/responder.md",
 )
 _ROW: Final = re.compile(r"^\| `(agentid_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
@@ -40,7 +41,7 @@ class Family:
 
 
 def documented() -> dict[str, Family]:
-    """All metrics, of operator, responder and webhook, by the name that stands in the pages."""
+    """All metrics of all processes, by the name that stands in the pages."""
     return {
         name: Family(kind, frozenset(re.findall(r"`(\w+)`", labels)))
         for page in _PAGES

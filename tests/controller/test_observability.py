@@ -335,8 +335,8 @@ def test_what_is_served_is_what_is_documented(
     with responder(api.cluster, "documented", "--probe-port", str(port)):
         until("the responder", lambda: ask(port, "/readyz")[0] == 200)
         found |= served(ask(port, "/metrics")[1])
-    # Webhook and issuer service count where they run, which is not here.
-    others = ("agentid_admission_", "agentid_issuer_service_")
+    # Webhook, issuer service and node plugin count where they run, which is not here.
+    others = ("agentid_admission_", "agentid_issuer_service_", "agentid_node_")
     pages = {name: family for name, family in documented().items() if not name.startswith(others)}
     assert {name: family.kind for name, family in found.items()} == {
         name: family.kind for name, family in pages.items()

@@ -101,7 +101,7 @@ def test_rules_are_a_prometheus_rule() -> None:
     """The groups, and nothing that differs from one installation to another."""
     rules: Any = yaml.safe_load(FILES["helm/agentid/files/rules.yaml"]())
     assert [group["name"] for group in rules["groups"]] == [
-        "agentid-operator", "agentid-webhook", "agentid-responder",
+        "agentid-operator", "agentid-webhook", "agentid-responder", "agentid-node",
     ]  # fmt: skip
     names = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
     assert sorted(names) == sorted(alert.name for alert in ALERTS)

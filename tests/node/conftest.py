@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentid.clock import SystemClock
+from agentid.node.mounts import mounts, unmount
 from agentid.testing.node_issuer import FakeNodeIssuer
 from tests.support.coroutines import pytest_pyfunc_call
+from tests.support.node_mounts import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,17 @@ __all__ = ["pytest_pyfunc_call"]
 def issuer() -> FakeNodeIssuer:
     """An issuer service in the present of the machine, since real clients look at the clock."""
     return FakeNodeIssuer(SystemClock())
+
+
+@pytest.fixture
+def node(short_path: Path, issuer: FakeNodeIssuer) -> Iterator[Node]:
+    """A node without pods."""
+    made = Node(short_path, issuer)
+    made.settings.targets.mkdir()
+    yield made
+    for mount in reversed(mounts()):
+        if short_path in mount.path.parents:
+            unmount(mount.path)
 
 
 @pytest.fixture

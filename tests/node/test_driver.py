@@ -6,114 +6,25 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import random
-import ssl
 import stat
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
-from agentid.clock import SystemClock
 from agentid.errors import InputError, UnavailableError
 from agentid.node import files
-from agentid.node.driver import Driver, DriverSettings
 from agentid.node.issuer import Change, ChangeKind, RefusedError
+from agentid.node.material import Starting
 from agentid.node.mounts import Tmpfs, bind_read_only, mounts, unmount
 from agentid.node.state import StateFolder, volume_key
-from agentid.node.volume import VolumeOrder
 from agentid.pki import KeyAlgorithm
 from agentid.pki.keys import public_key_der
-from tests.support.node import POD, Stream, Told, connected, no_validation
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
-
-    from agentid.node.issuer import PodProof
-    from agentid.testing.node_issuer import FakeNodeIssuer
+from tests.support.node import POD, Stream, connected
+from tests.support.node_mounts import Node, pair, until
 
 pytestmark = pytest.mark.node
 """Mounting takes root."""
-
-
-class Node:
-    """A node's folders, and the drivers that come and go on it."""
-
-    def __init__(self, folder: Path, issuer: FakeNodeIssuer) -> None:
-        self.folder = folder
-        self.issuer = issuer
-        self.told = Told()
-        self.settings = DriverSettings(
-            root=folder / "p", targets=folder / "t", publish_seconds=3, bundle_seconds=0.3
-        )
-
-    def target(self, pod: PodProof = POD) -> Path:
-        """Where the kubelet wants the pod's volume."""
-        return self.settings.targets / pod.uid / "mount"
-
-    def order(self, pod: PodProof = POD, group: int | None = None) -> VolumeOrder:
-        """What the kubelet asks for; it has made the folder above by then."""
-        self.target(pod).parent.mkdir(parents=True, exist_ok=True)
-        return VolumeOrder(f"csi-{pod.uid}", self.target(pod), pod, group)
-
-    def make(self) -> Driver:
-        """A driver in a new process, as far as it can tell."""
-        return Driver(
-            self.settings, self.issuer, no_validation, self.told,
-            clock=SystemClock(), random=random.Random(1).random,
-        )  # fmt: skip
-
-    @contextlib.asynccontextmanager
-    async def driver(self) -> AsyncIterator[Driver]:
-        """A driver that runs; ended without a word to its volumes, as by SIGKILL."""
-        made = self.make()
-        await made.start()
-        running = asyncio.create_task(made.run())
-        try:
-            yield made
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await made.close()
-
-    def left(self) -> list[str]:
-        """Mounts of pods, targets and state that are there."""
-        below = [m.path for m in mounts() if self.folder in m.path.parents]
-        state = self.settings.root / "state"
-        found = [str(path.relative_to(self.folder)) for path in below if path != state]
-        found += [entry.name for entry in state.iterdir()]
-        return sorted(found) + [str(path) for path in self.settings.targets.glob("*/mount")]
-
-
-@pytest.fixture
-def node(short_path: Path, issuer: FakeNodeIssuer) -> Iterator[Node]:
-    """A node without pods."""
-    made = Node(short_path, issuer)
-    made.settings.targets.mkdir()
-    yield made
-    for mount in reversed(mounts()):
-        if short_path in mount.path.parents:
-            unmount(mount.path)
-
-
-def pair(folder: Path) -> str:
-    """The serial in `tls.crt`, once OpenSSL has found the key to belong to it."""
-    data = folder / (folder / files.DATA).readlink()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(data / "tls.crt", data / "tls.key")
-    return (data / "tls.crt").read_text()
-
-
-async def until(what: str, condition: object, seconds: float = 5) -> None:
-    """Wait for a condition."""
-    assert callable(condition)
-    for _ in range(int(seconds * 100)):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"not within {seconds} s: {what}")
 
 
 async def test_published_and_unpublished(node: Node) -> None:
@@ -267,8 +178,11 @@ async def test_revoked_by_another_serial(node: Node) -> None:
         serial = node.issuer.issued[0].serial
         node.issuer.tell(Change(ChangeKind.REVOKED, POD.uid, serial="0" + serial))
         node.issuer.tell(Change(ChangeKind.REVOKED, "another-pod"))
-        await asyncio.sleep(0.2)
+        node.issuer.tell(Change(ChangeKind.GRANTS, POD.uid))  # heard after the others
+        await until("the feed was read", lambda: node.issuer.calls["x509"] == 2)
         pair(node.target())
+        await until("renewed", lambda: len(node.issuer.issued) == 2)
+        serial = node.issuer.issued[1].serial
         node.issuer.tell(Change(ChangeKind.REVOKED, POD.uid, serial, "KeyCompromise", "it leaked"))
         await until("gone", lambda: not (node.target() / "tls.crt").exists(), 1)
 
@@ -281,7 +195,7 @@ async def test_revoked_while_a_certificate_is_on_its_way(node: Node) -> None:
         (volume,) = driver.volumes.values()
         node.issuer.slow = 0.3
         asking = asyncio.create_task(volume.obtain())
-        await asyncio.sleep(0.1)
+        await until("asked", lambda: node.issuer.calls["x509"] == 2)
         volume.take_away("Revoked", "gone")
         with pytest.raises(RefusedError, match="while a certificate was made"):
             await asking
@@ -295,13 +209,15 @@ async def test_valid_certificates_outlive_the_issuer(node: Node) -> None:
         await driver.publish(node.order())
         first = pair(node.target())
         node.issuer.go_away()
-        await asyncio.sleep(2.5)
+        (volume,) = driver.volumes.values()
+        await until("a renewal that fails", lambda: volume.failures > 0)
         assert pair(node.target()) == first
-    async with node.driver():
+    async with node.driver() as driver:
         async with connected(node.target() / "workload.sock") as channel:
             assert await Stream(channel, "FetchX509SVID").next()
         assert pair(node.target()) == first
-        await asyncio.sleep(2)
+        (volume,) = driver.volumes.values()
+        await until("it has run out", lambda: isinstance(volume.state.value, Starting))
         async with connected(node.target() / "workload.sock") as channel:
             code, _ = await Stream(channel, "FetchX509SVID").status()
             assert code is grpc.StatusCode.UNAVAILABLE

@@ -270,7 +270,14 @@ def test_a_pod_waits_for_the_issuer(scene: Scene) -> None:
     with scene.plugin() as plugin:
         plugin.tell("down")
         scene.start("patient")
-        time.sleep(3)
+
+        def told() -> bool:
+            events = scene.cluster.kubectl(
+                "get", "events", "--field-selector=involvedObject.name=patient"
+            )
+            return "issuer service does not answer" in events.stdout
+
+        until("the event", told, 60)
         assert scene.mounts() == []
         plugin.tell("up")
         scene.ready("patient")

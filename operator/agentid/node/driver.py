@@ -165,7 +165,8 @@ class Driver:
             except (AgentIdError, OSError) as error:
                 # The others are served all the same; the kubelet publishes this one again.
                 _log.error("volume_not_resumed", pod_uid=state.pod.uid, error=str(error))
-                self._volumes.pop(state.key, None)
+                if (volume := self._volumes.pop(state.key, None)) is not None:
+                    await volume.close()
         for folder in self._folder.iterdir():
             if folder.is_dir() and folder.name not in known:
                 _remove(folder)

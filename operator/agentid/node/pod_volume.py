@@ -154,16 +154,25 @@ class PodVolume:
             self._socket = None
 
     def reload(self) -> None:
-        """Take up what an earlier process left: files that belong together, or nothing."""
+        """Take up what an earlier process left: files that belong together, or nothing.
+
+        Where there is nothing, whatever the record says, it is due to be asked for at once.
+        """
         if self.saved.ended is not None:
             self.state.put(Ended(*self.saved.ended))
             return
-        found = files.read(self._folder)
-        held = self.held
+        material = self._left_behind()
+        if material is None:
+            self.saved = dataclasses.replace(self.saved, held=None)
+        elif self.remaining > 0:
+            self.state.put(Serving(material))
+
+    def _left_behind(self) -> Material | None:
+        found, held = files.read(self._folder), self.held
         if held is None or not found:
-            return
+            return None
         try:
-            material = Material.read(
+            return Material.read(
                 spiffe_id=held.spiffe_id,
                 chain_pem=found.get("tls.crt", b""),
                 key_pem=found.get("tls.key", b""),
@@ -175,9 +184,7 @@ class PodVolume:
             )
         except InputError as error:
             _log.warning("volume_unreadable", pod_uid=self.pod.uid, error=str(error))
-            return
-        if self.remaining > 0:
-            self.state.put(Serving(material))
+            return None
 
     def refresh(self, pod: PodProof) -> None:
         """Take a newer token of the same pod."""
