@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agentid.node.csi import CsiServices
     from agentid.node.settings import NodeSettings
 
-__all__ = ["FileToken", "Silence", "TrustFile", "run_node"]
+__all__ = ["FileToken", "Silence", "TrustFile", "run_node", "watched"]
 
 _MAX_TOKEN: Final = 16 * 1024
 _CONNECTIONS: Final = 1
@@ -150,15 +150,26 @@ async def run_node(settings: NodeSettings, *, clock: Clock) -> None:
         metrics.observe_state(driver.snapshot, silence, lambda: watch.lag)
         try:
             async with serving(driver, settings.driver, settings.places) as health.services:
-                await _until(stop, events, watch, health.services.running)
+                await watched(stop, events, watch, health.services.running)
         except OSError as error:
             msg = f"the node does not let us mount: {error}; the plugin needs CAP_SYS_ADMIN"
             raise InputError(msg) from error
 
 
-async def _until(
+async def watched(
     stop: asyncio.Event, events: PodEvents, watch: LoopWatch, running: asyncio.Future[None] | None
 ) -> None:
+    """Return once told to stop.
+
+    Args:
+        stop: Set then.
+        events: Written meanwhile.
+        watch: Run meanwhile.
+        running: What keeps volumes current, if that is done.
+
+    Raises:
+        InternalError: A part ended that must not.
+    """
     stopped: asyncio.Future[bool] = asyncio.create_task(stop.wait(), name="stop")
     parts: dict[str, asyncio.Future[None]] = {
         "writes events": asyncio.create_task(events.run(), name="events"),
