@@ -100,7 +100,7 @@ async def test_tokens_are_judged_at_the_issuers_time(short_path: Path, off: int)
     grant = await issuer.jwt(POD, ("https://bank",))
     asked = wire.ValidateJWTSVIDRequest(audience="https://bank", svid=grant.token)
     async with served(short_path, source, validation) as path:
-        with pytest.raises(grpc.aio.AioRpcError, match="its (iat is later|exp)|expired"):
+        with pytest.raises(grpc.aio.AioRpcError, match=r"its (iat is later|exp)|expired"):
             await call(path, "ValidateJWTSVID", asked)
         present.tell(grant.issued_at)
         assert await call(path, "ValidateJWTSVID", asked)
