@@ -6,8 +6,8 @@
 <root>/state/<key>/       the pod's own tmpfs, written here, shown read-only at the target
 ```
 Every step can be the last one of this process. Publishing writes the state first and shows the
-volume last; unpublishing hides it first and forgets it last; so whatever there is has a state file.
-What goes on while a volume is there is in `renewals` and `following`.
+volume last; unpublishing ends its socket, hides it, and forgets it last; so whatever there is has a
+state file. What goes on while a volume is there is in `renewals` and `following`.
 """
 
 from __future__ import annotations
@@ -297,9 +297,9 @@ class Driver:
     async def _discard(self, key: str, target: Path) -> None:
         volume = self._volumes.pop(key, None)
         self._renewals.forget(key)
-        _hide(target)
         if volume is not None:
-            await volume.close()
+            await volume.close()  # before what can fail: nobody would know of its socket any more
+        _hide(target)
         _remove(self._folder / key)
         self._parts.states.forget(key)
 

@@ -6,6 +6,7 @@ of a Unix socket apart, so sharing one server would need names that the peer can
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Self
@@ -102,6 +103,9 @@ class PodSocket:
             await server.stop(0)
             msg = f"{path}: the socket could not be made: {error}"
             raise InternalError(msg) from error
+        except asyncio.CancelledError:
+            await server.stop(0)  # nobody else knows of it
+            raise
 
     async def close(self) -> None:
         """End every stream and take the socket away, unless another process has put its own."""
