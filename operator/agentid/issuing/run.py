@@ -35,6 +35,7 @@ from agentid.kube.objects import ObjectKey
 from agentid.kube.stores import SecretFiles
 from agentid.policy.observed import PodRefusal
 from agentid.services.issuance import Issuance
+from agentid.services.issuer_trust import IssuerTrust
 from agentid.services.issuing_credentials import (
     CERTIFICATE,
     ISSUER_SECRET,
@@ -100,6 +101,7 @@ class IssuerService:
         )
         self._credentials = IssuingCredentials(
             store=self._secret,
+            trust=IssuerTrust(parts.client, parts.namespace),
             namespace=parts.namespace,
             clock=clock,
             random=secrets.token_bytes,

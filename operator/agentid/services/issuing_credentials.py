@@ -5,8 +5,9 @@
     ca.crt              what plugins trust: the authorities of both
 
 Each certificate has an authority of its own, which signs nothing else (`pki.serving`). Plugins have
-`ca.crt` from a volume, which the kubelet brings up to date within a minute or two. So a successor
-is told first, and served later; that order is never left, whoever leads and whenever it stops.
+a copy of `ca.crt` from a ConfigMap (`services.issuer_trust`) by a volume, which the kubelet brings
+up to date within a minute or two. So a successor is told first, and served once that ConfigMap has
+said so for long enough; that order is never left, whoever leads and whenever it stops.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from agentid.pki.keys import load_private_key
 from agentid.pki.load import read_certificates
 from agentid.pki.pem import MAX_CHAIN_PEM_BYTES
 from agentid.pki.serving import make_serving_certificate
+from agentid.services.issuer_trust import AUTHORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from agentid.clock import Clock
     from agentid.kube.stores import SecretFiles
+    from agentid.services.issuer_trust import IssuerTrust, Told
 
 __all__ = ["ISSUER_SECRET", "ISSUER_SERVICE", "IssuingCredentials", "served_name"]
 
@@ -46,7 +49,7 @@ ISSUER_SECRET: Final = "agentid-issuer"  # noqa: S105 - a name
 ISSUER_SERVICE: Final = "agentid-issuer"
 """The Service in front of the replicas, in the operator's namespace."""
 
-CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
+CERTIFICATE, KEY = "tls.crt", "tls.key"
 _NEXT_CERTIFICATE, _NEXT_KEY = "next.crt", "next.key"
 
 _LIFETIME: Final = timedelta(days=30)
@@ -54,7 +57,7 @@ _RENEWED_AFTER: Final = timedelta(days=15)
 """Of a certificate: for so long plugins go on while nobody leads."""
 
 _SETTLE: Final = timedelta(minutes=10)
-"""From telling a successor to serving it; a kubelet takes a minute or two for mounted Secrets."""
+"""From telling a successor to serving it; a kubelet takes a minute or two for what is mounted."""
 
 _LOOK: Final = 30.0
 _SERIAL_OCTETS: Final = 16
@@ -83,6 +86,7 @@ class IssuingCredentials:
         self,
         *,
         store: SecretFiles,
+        trust: IssuerTrust,
         namespace: str,
         clock: Clock,
         random: Callable[[int], bytes],
@@ -91,11 +95,13 @@ class IssuingCredentials:
 
         Args:
             store: The Secret.
+            trust: What plugins are told.
             namespace: Of the Service.
             clock: For validity, and to wait by.
             random: Gives unpredictable octets.
         """
         self._store = store
+        self._trust = trust
         self._name = served_name(namespace)
         self._clock = clock
         self._random = random
@@ -116,18 +122,26 @@ class IssuingCredentials:
             AgentIdError: It could not be done; what is there goes on.
         """
         stored = await self._store.read()
-        files = await self._next({} if stored is None else stored.files)
-        if files is None:
-            return False
-        if stored is None:
-            written = await self._store.create(files)
-        else:
-            written = await self._store.replace(files, stored.version)
-        if written:
+        held = {} if stored is None else stored.files
+        told = await self._trust.read()
+        files = await self._next(held, told)
+        if files is not None:
+            if stored is None:
+                written = await self._store.create(files)
+            else:
+                written = await self._store.replace(files, stored.version)
+            if not written:
+                return False
             _log.info("issuing_credentials_written", files=sorted(files))
-        return written
+            held = files
+        now = self._clock.now()
+        trusted = _authorities(held.get(AUTHORITIES, b""), now)
+        if _told_since(told, trusted, now) is not None:
+            return files is not None
+        await self._trust.tell(_pem(trusted), now, told)
+        return True
 
-    async def _next(self, files: Mapping[str, bytes]) -> dict[str, bytes] | None:
+    async def _next(self, files: Mapping[str, bytes], told: Told | None) -> dict[str, bytes] | None:
         """What the Secret is to hold; None if it is as it should be."""
         now = self._clock.now()
         trusted = _authorities(files.get(AUTHORITIES, b""), now)
@@ -136,10 +150,15 @@ class IssuingCredentials:
         if serving is None and coming is None:
             made, authority = await asyncio.to_thread(self._make, now)
             return _files(made, None, (authority,))
-        if serving is None or (coming is not None and now - coming.made >= _SETTLE + BACKDATE):
-            # The old authority stays trusted for as long as replicas may serve by it.
-            return _files(coming or serving, None, trusted[-2:])
-        if coming is None and now - serving.made >= _RENEWED_AFTER:
+        if serving is None:
+            return _files(coming, None, trusted[-2:])
+        if coming is not None:
+            since = _told_since(told, trusted, now)
+            if since is not None and now - max(since, coming.made + BACKDATE) >= _SETTLE:
+                # The old authority stays trusted for as long as replicas may serve by it.
+                return _files(coming, None, trusted[-2:])
+            return None
+        if now - serving.made >= _RENEWED_AFTER:
             made, authority = await asyncio.to_thread(self._make, now)
             return _files(serving, made, (*trusted[-1:], authority))
         return None
@@ -180,13 +199,26 @@ def _files(
     serving: _Pair | None, coming: _Pair | None, authorities: tuple[x509.Certificate, ...]
 ) -> dict[str, bytes]:
     files = {
-        AUTHORITIES: b"".join(each.public_bytes(Encoding.PEM) for each in authorities),
+        AUTHORITIES: _pem(authorities),
     }
     if serving is not None:
         files |= {CERTIFICATE: serving.certificate, KEY: serving.key}
     if coming is not None:
         files |= {_NEXT_CERTIFICATE: coming.certificate, _NEXT_KEY: coming.key}
     return files
+
+
+def _told_since(
+    told: Told | None, authorities: tuple[x509.Certificate, ...], now: datetime
+) -> datetime | None:
+    """Since when plugins are told just this; None if they are not, or nobody knows since when."""
+    if told is None or told.authorities != _pem(authorities):
+        return None
+    return None if told.since is None or told.since > now else told.since
+
+
+def _pem(certificates: tuple[x509.Certificate, ...]) -> bytes:
+    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
 
 
 def _authorities(pem: bytes, now: datetime) -> tuple[x509.Certificate, ...]:
