@@ -35,6 +35,7 @@ pytestmark = [
 VALUES: dict[str, Any] = {
     "image": {"pullPolicy": "Never"},
     "issuer": {"trustDomain": "agents.example.com"},
+    "node": {"enabled": False},  # `restricted` is enforced, which it is not
 }
 
 EVERY_MODULE = """

@@ -43,6 +43,7 @@ pytestmark = [
 VALUES: dict[str, Any] = {
     "image": {"pullPolicy": "Never"},
     "issuer": {"trustDomain": "agents.example.com"},
+    "node": {"enabled": False},  # `restricted` is enforced, which it is not
 }
 MANY = 50
 EXAMPLES = Path(__file__).parents[2] / "examples"
