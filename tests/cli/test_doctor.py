@@ -26,6 +26,7 @@ from agentid.cli.doctor.facts import (
     Crl,
     Doors,
     Facts,
+    NodePlane,
     Right,
     Unreadable,
 )
@@ -171,6 +172,39 @@ NO_WEBHOOK_RIGHT: Json = {"rights": HEALTHY_RIGHTS | {WEBHOOK_RIGHT: False}}
 CLOSED = Doors(frozenset(), {DeliveryMode.POD_CERTIFICATE: "the API server is too old"})
 PEM_OF_ANOTHER = ThrowawayCA(seed="another").bundle.pem
 
+SERVICES = {"agentid-responder": 2, "agentid-admission": 2, "agentid-issuer": 2}
+
+
+def rendered_node(kind: str) -> Json:
+    """An object of the node plugin as `manifests/` has it."""
+    bodies = yaml.safe_load_all((ROOT / "manifests" / "node.yaml").read_text("utf-8"))
+    found: Json = next(each for each in bodies if each["kind"] == kind)
+    return found
+
+
+def daemons(wanted: int, ready: int, current: int | None = None) -> Json:
+    """The DaemonSet, on so many nodes."""
+    status = {
+        "desiredNumberScheduled": wanted, "numberReady": ready,
+        "currentNumberScheduled": wanted if current is None else current,
+    }  # fmt: skip
+    return {**rendered_node("DaemonSet"), "status": status}
+
+
+PLANE = NodePlane(rendered_node("CSIDriver"), daemons(3, 3), b"authorities", b"authorities")
+
+
+def plane(**change: object) -> Json:
+    """The node plane, but for this."""
+    return {"node_plane": replace(PLANE, **change)}  # type: ignore[arg-type]  # by name
+
+
+def driver(**spec: object) -> Json:
+    """The node plane, but for this of the CSIDriver's spec."""
+    body = rendered_node("CSIDriver")
+    return plane(driver={**body, "spec": body["spec"] | spec})
+
+
 HEALTHY = Facts(
     now=NOW,
     skew=timedelta(0),
@@ -190,9 +224,10 @@ HEALTHY = Facts(
     crls=(Crl("agentid-crl-main-0", NOW, NOW + HOUR),),
     bundles={"main": 2},
     ledger=report(),
-    services={"agentid-responder": 2, "agentid-admission": 2},
+    services=SERVICES,
     doors=Doors(frozenset({DeliveryMode.POD_CERTIFICATE}), {}),
     webhook_bundle=TRUSTED,
+    node_plane=PLANE,
 )
 
 
@@ -250,6 +285,8 @@ VAP, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 USE = "agentid-class-use"
 HOOK: Json = {"configuration": "ValidatingWebhookConfiguration x", "name": "x.example.com"}
 MOUNTING = "mounting of identities"
+PLANE_, DRIVER = "node plane", "CSIDriver csi.agentid.dev"
+PLUGIN = "DaemonSet agentid-system/agentid-node"
 OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
 
 
@@ -307,10 +344,10 @@ OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
                      "problem",
                      "ValidatingWebhookConfiguration x (x.example.com)",
                      "its caBundle holds no certificate", id="webhook-ca"),
-        pytest.param({"services": {"agentid-responder": 2}}, "problem", MOUNTING,
-                     "nothing ready is behind Service agentid-system/agentid-admission",
+        pytest.param({"services": {"agentid-responder": 2, "agentid-issuer": 2}}, "problem",
+                     MOUNTING, "nothing ready is behind Service agentid-system/agentid-admission",
                      id="no-admission"),
-        pytest.param({"services": {"agentid-responder": 2, "agentid-admission": 1}}, "warning",
+        pytest.param({"services": SERVICES | {"agentid-admission": 1}}, "warning",
                      MOUNTING, "one alone is ready", id="one-admission"),
         pytest.param({"webhook_bundle": None}, "problem", MOUNTING,
                      "there is no Secret agentid-system/agentid-admission", id="no-secret"),
@@ -334,6 +371,42 @@ OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
                       entry("x"), entry("y", delivery={"mode": "PodCertificate"}))}, "problem",
                      "pod certificates", "1 identities ask for delivery.mode PodCertificate, and "
                      "the API server is too old", id="closed-door"),
+        pytest.param({**plane(driver=None), "identities": (
+                      entry("x"), entry("y", delivery={"mode": "CSI"}))}, "problem", PLANE_,
+                     "1 identities ask for delivery.mode CSI, and CSIDriver csi.agentid.dev is abs",
+                     id="no-driver"),
+        *(
+            pytest.param(driver(**{name: value}), "problem", DRIVER, f"spec.{name} {words}",
+                         id=f"driver-{name}")
+            for name, value, words in (
+                ("podInfoOnMount", False, "is not true"),
+                ("tokenRequests", [{"audience": "vault"}], "has no audience agentid.dev"),
+                ("requiresRepublish", False, "is not true"),
+                ("volumeLifecycleModes", ["Persistent"], "has no Ephemeral"),
+                ("attachRequired", True, "is not false"),
+            )
+        ),
+        pytest.param(plane(daemon_set=None), "problem", PLUGIN, "it is not installed",
+                     id="no-plugin"),
+        pytest.param(plane(daemon_set=daemons(0, 0)), "problem", PLUGIN, "meant for no node",
+                     id="plugin-nowhere"),
+        pytest.param(plane(daemon_set=daemons(3, 0, 0)), "problem", PLUGIN,
+                     "it has no pods; a namespace with Pod Security", id="plugin-refused"),
+        pytest.param(plane(daemon_set=daemons(3, 2)), "problem", PLUGIN, "ready on 2 of 3 nodes",
+                     id="plugin-not-ready"),
+        pytest.param({"services": {"agentid-responder": 2, "agentid-admission": 2}}, "problem",
+                     "issuer service", "there is no Service agentid-system/agentid-issuer",
+                     id="no-issuer-service"),
+        pytest.param({"services": SERVICES | {"agentid-issuer": 0}}, "problem", "issuer service",
+                     "nothing ready is behind Service agentid-system/agentid-issuer",
+                     id="issuer-service-down"),
+        pytest.param(plane(authorities=b""), "problem", "issuer service",
+                     "there is no Secret agentid-system/agentid-issuer", id="no-issuer-secret"),
+        pytest.param(plane(told=b""), "problem", "issuer service",
+                     "ConfigMap agentid-system/agentid-issuer-ca, which node plugins trust, is not",
+                     id="nobody-trusts-the-issuer"),
+        pytest.param(plane(told=b"others"), "problem", "issuer service",
+                     "is not that of Secret agentid-system/agentid-issuer", id="others-trusted"),
         pytest.param({"lease": None}, "problem", "controller", "none has ever run there",
                      id="no-lease"),
         pytest.param({"lease": lease(HOUR)}, "problem", "controller",
@@ -373,10 +446,10 @@ OURS = {"service": {"namespace": "agentid-system", "name": "agentid-webhook"}}
                      "it is not published", id="no-bundle"),
         pytest.param({"bundles": {"main": 1}}, "problem", "bundle of AgentIssuer main",
                      "sequence 1 is published, and 2 is the newest", id="old-bundle"),
-        pytest.param({"services": {"agentid-admission": 2}}, "problem",
+        pytest.param({"services": {"agentid-admission": 2, "agentid-issuer": 2}}, "problem",
                      "responder agentid-responder.agentid-system.svc",
                      "there is no Service agentid-system/agentid-responder", id="no-responder"),
-        pytest.param({"services": {"agentid-responder": 0, "agentid-admission": 2}}, "problem",
+        pytest.param({"services": SERVICES | {"agentid-responder": 0}}, "problem",
                      "responder agentid-responder.agentid-system.svc", "nothing ready is behind",
                      id="responder-down"),
         pytest.param({"malformed": {"AgentClass x": "spec.lifetime: is required"}}, "problem",
@@ -412,6 +485,9 @@ def test_a_trouble_is_found(change: Json, severity: str, about: str, words: str)
         pytest.param({"webhooks": (), "webhook_bundle": None, **NO_WEBHOOK_RIGHT},
                      id="mounted-by-nobody"),
         pytest.param({"doors": CLOSED}, id="a-closed-door-that-nobody-wants"),
+        pytest.param({**plane(driver=None, daemon_set=None, authorities=b"", told=b""),
+                      "services": {"agentid-responder": 2, "agentid-admission": 2}},
+                     id="no-node-plane-that-nobody-wants"),
         pytest.param(
             {"issuers": {"main": issuer(authorities=(
                 authority("Issuing", 20 * DAY), authority("Issuing", 89 * DAY, "Staged")))}},
@@ -433,7 +509,7 @@ def test_what_is_meant_to_be_so_is_no_trouble(change: Json) -> None:
 PARTS = (
     "version", "crds", "rights", "webhooks", "lease", "issuers", "classes", "identities",
     "incidents", "crls", "bundles", "ledger", "services",
-    "doors", "webhook_bundle",
+    "doors", "webhook_bundle", "node_plane",
 )  # fmt: skip
 
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentid.api.crd import render_crds
+from agentid.constants import CSI_DRIVER
+from agentid.issuing.authenticating import AUDIENCE, NODE_ACCOUNT
+from agentid.services.issuer_trust import TRUST_CONFIG_MAP
+from agentid.services.issuing_credentials import ISSUER_SERVICE, served_name
 from e2e.chart import CHART, helm, manifests, rendered
 from e2e.errors import E2EError
 from tests.helm.conftest import objects, of_kind
@@ -66,6 +70,17 @@ def test_the_manifests_are_rendered_from_the_chart(program: Path) -> None:
         pytest.param(["admission.mode=Sometimes"], ["admission", "mode"], id="no mode"),
         pytest.param(
             ["admission.timeoutSeconds=31"], ["admission", "timeoutSeconds"], id="too long"
+        ),
+        pytest.param(["node.replicas=2"], ["node", "replicas"], id="one for each node"),
+        pytest.param(["node.kubeletPath=var/lib"], ["node", "kubeletPath"], id="no absolute path"),
+        pytest.param(
+            ["node.kubeletPath=/var/lib/../etc"], ["node", "kubeletPath"], id="a path upwards"
+        ),
+        pytest.param(["node.volumeMib=0"], ["node", "volumeMib"], id="no room"),
+        pytest.param(
+            ["node.updateStrategy.rollingUpdate.maxSurge=1"],
+            ["node", "updateStrategy", "rollingUpdate", "maxSurge"],
+            id="two plugins on a node",
         ),
         pytest.param(["issuer.trustDomain=Agents"], ["issuer", "trustDomain"], id="trust domain"),
         pytest.param(["issuer.spec.trustDomain=x"], ["issuer", "spec"], id="in the wrong place"),
@@ -272,11 +287,96 @@ def test_metrics_are_found_by_the_service_monitor() -> None:
     selected = monitor["spec"]["selector"]["matchLabels"].items()
     assert selected <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
-    for name in ("controller", "responder", "admission"):
-        pod = of_kind(text, "Deployment", f"agentid-{name}")["spec"]["template"]
+    for kind, name in (
+        ("Deployment", "controller"), ("Deployment", "responder"), ("Deployment", "admission"),
+        ("DaemonSet", "node"),
+    ):  # fmt: skip
+        pod = of_kind(text, kind, f"agentid-{name}")["spec"]["template"]
         assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
         ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
         assert service["spec"]["ports"][0]["targetPort"] in ports
+
+
+def test_the_node_plugin_and_what_it_asks_fit_together() -> None:
+    """Names, ports, audience and trust, as the programs have them."""
+    text = rendered(namespace="ids")
+    plugin = of_kind(text, "DaemonSet", "agentid-node")["spec"]["template"]
+    spec, (container,) = plugin["spec"], plugin["spec"]["containers"]
+    assert spec["serviceAccountName"] == NODE_ACCOUNT
+    service = of_kind(text, "Service", ISSUER_SERVICE)
+    (port,) = service["spec"]["ports"]
+    values = {each["name"]: each.get("value") for each in container["env"]}
+    assert values["AGENTID_ISSUER_URL"] == f"https://{served_name('ids')}:{port['port']}"
+    controller = of_kind(text, "Deployment", "agentid-controller")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= controller["metadata"]["labels"].items()
+    assert {"name": port["targetPort"], "containerPort": 8445} in (
+        controller["spec"]["containers"][0]["ports"]
+    )
+    (trust,) = [each["projected"] for each in spec["volumes"] if "projected" in each]
+    token, authorities = trust["sources"]
+    assert token["serviceAccountToken"]["audience"] == AUDIENCE
+    assert token["serviceAccountToken"]["expirationSeconds"] <= 600
+    assert authorities["configMap"]["name"] == TRUST_CONFIG_MAP
+    assert authorities["configMap"]["optional"], "it is made once a controller leads"
+    assert not any("secret" in each for each in (*spec["volumes"], *trust["sources"]))
+    driver = of_kind(text, "CSIDriver", CSI_DRIVER)["spec"]
+    assert [each["audience"] for each in driver["tokenRequests"]] == [AUDIENCE]
+    (rule,) = [
+        each
+        for each in of_kind(text, "NetworkPolicy", "agentid-controller")["spec"]["ingress"]
+        if each["ports"][0]["port"] == port["targetPort"]
+    ]
+    (peer,) = rule["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= plugin["metadata"]["labels"].items()
+
+
+def test_the_node_plugin_has_three_folders_of_the_node_and_no_more() -> None:
+    """Privileged it has to be, since Kubernetes lets nobody else mount for others."""
+    path = "/var/lib/rancher/kubelet"
+    text = rendered("--set", f"node.kubeletPath={path}")
+    spec = of_kind(text, "DaemonSet", "agentid-node")["spec"]["template"]["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & spec.keys()
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {"privileged": True, "readOnlyRootFilesystem": True}
+    assert f"--kubelet={path}" in container["args"]
+    places = {
+        each["name"]: each["hostPath"]["path"] for each in spec["volumes"] if "hostPath" in each
+    }
+    assert places == {
+        "plugin": f"{path}/plugins/csi.agentid.dev",
+        "pods": f"{path}/pods",
+        "registry": f"{path}/plugins_registry",
+    }
+    mounted = {each["name"]: each for each in container["volumeMounts"]}
+    for name, place in places.items():
+        assert mounted[name]["mountPath"] == place, "the kubelet names paths as the node has them"
+    assert {name for name, each in mounted.items() if "mountPropagation" in each} == {
+        "plugin", "pods"
+    }  # fmt: skip
+
+
+def test_without_the_node_plugin_nothing_of_it_is_there(program: Path) -> None:
+    """No driver, so no identity is promised by it, and no port that nobody asks."""
+    text = rendered("--set", "node.enabled=false", program=program)
+    assert not {"DaemonSet", "CSIDriver"} & {each["kind"] for each in objects(text)}
+    assert {each["metadata"]["name"] for each in objects(text)}.isdisjoint(
+        {"agentid-node", ISSUER_SERVICE}
+    )
+    spec = of_kind(text, "Deployment", "agentid-controller")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert {"name": "AGENTID_ISSUER_PORT", "value": "0"} in container["env"]
+    assert [each["name"] for each in container["ports"]] == ["probes"]
+    policy = of_kind(text, "NetworkPolicy", "agentid-controller")
+    assert "issuer" not in str(policy["spec"])
+
+
+@pytest.mark.parametrize(
+    ("version", "there"), [("1.34.0", False), ("1.35.0", True), ("1.37.2", True)]
+)
+def test_tokens_come_apart_from_attributes_where_that_can_be(version: str, *, there: bool) -> None:
+    """An API server that does not know the field would refuse the driver."""
+    text = rendered("--kube-version", version)
+    assert ("serviceAccountTokenInSecrets" in of_kind(text, "CSIDriver")["spec"]) is there
 
 
 def test_the_inventory_page_is_opened_to_nobody_by_itself() -> None:

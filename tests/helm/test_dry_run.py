@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,25 @@ MATRIX = [
         },
         id="network policies",
     ),
+    pytest.param(
+        {
+            "node": {
+                "kubeletPath": "/var/lib/k0s/kubelet",
+                "publishSeconds": 7.5,
+                "volumeMib": 2,
+                "resources": {},
+                "updateStrategy": {"type": "OnDelete"},
+                "priorityClassName": "",
+                "nodeSelector": {"agents": "true"},
+                "tolerations": [],
+                "podLabels": {"team": "platform"},
+                "podAnnotations": {"note": "a: b # c"},
+            },
+            "networkPolicy": {"issuer": {"from": []}},
+        },
+        id="node",
+    ),
+    pytest.param({"node": {"enabled": False}}, id="no node plugin"),
     pytest.param({"rbac": {"aggregateToBuiltinRoles": False}}, id="no aggregation"),
     pytest.param({"crds": {"install": False}}, id="no definitions"),
     pytest.param(
@@ -201,7 +221,8 @@ def test_the_api_server_takes_it_without_a_warning(
 ) -> None:
     """All of it, hooks and tests included: no unknown field, nothing that `restricted` refuses.
 
-    Helm 3 renders the same.
+    But for the node plugin, which is privileged and has folders of the node, and nothing else that
+    even `baseline` refuses. Helm 3 renders the same.
     """
     file = tmp_path / "values.yaml"
     file.write_text(json.dumps(values))
@@ -210,7 +231,14 @@ def test_the_api_server_takes_it_without_a_warning(
     made = objects(helm(*template))
     assert sorted(made, key=str) == sorted(objects(helm(*template, program=helm3())), key=str)
     known = [each for each in made if not each["apiVersion"].startswith(FOREIGN)]
-    assert dry_run("\n---\n".join(json.dumps(each) for each in known)) == ""
+    plugins = [each for each in known if each["kind"] == "DaemonSet"]
+    others = [each for each in known if each not in plugins]
+    assert dry_run("\n---\n".join(json.dumps(each) for each in others)) == ""
+    for each in plugins:
+        warned = dry_run(json.dumps(each))
+        assert warned.count("Warning") == 1
+        assert {"privileged", "hostPath"} <= set(re.findall(r"\w+", warned))
+        assert not {"hostNetwork", "hostPID", "hostPort"} & set(re.findall(r"\w+", warned))
 
 
 def test_pods_that_are_not_restricted_would_be_told_of(dry_run: Callable[[str], str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentid.cli.doctor.facts import Facts
     from agentid.kube.objects import JsonObject
 
-__all__ = ["Mode", "bundle_fault", "doors", "is_ours", "mode_of", "mounting"]
+__all__ = ["Mode", "asking", "bundle_fault", "doors", "is_ours", "mode_of", "mounting"]
 
 _PODS: Final = "agentid-pods"
 """The webhook configuration, or the policy, that mounts identities in pods."""
@@ -64,16 +64,17 @@ def doors(facts: Facts) -> Iterator[Finding]:
     if why is None:
         yield Finding(Severity.OK, about, "this cluster serves delivery.mode PodCertificate")
         return
-    asking = _asking(facts, DeliveryMode.POD_CERTIFICATE)
-    if asking:
-        said = f"{asking} identities ask for delivery.mode PodCertificate, and {why}"
+    waiting = asking(facts, DeliveryMode.POD_CERTIFICATE)
+    if waiting:
+        said = f"{waiting} identities ask for delivery.mode PodCertificate, and {why}"
         remedy = "set their spec.delivery.mode to Secret until the cluster serves it"
         yield Finding(Severity.PROBLEM, about, said, remedy)
     else:
         yield Finding(Severity.OK, about, f"none asks for delivery.mode PodCertificate, and {why}")
 
 
-def _asking(facts: Facts, mode: DeliveryMode) -> int:
+def asking(facts: Facts, mode: DeliveryMode) -> int:
+    """How many identities ask for a delivery; none where they may not be read."""
     if isinstance(facts.identities, Unreadable):
         return 0
     return sum(_delivery(each.body) == mode for each in facts.identities)

@@ -14,7 +14,7 @@ from agentid.cli.connection import (
     OperatorNamespace,
     connected,
 )
-from agentid.cli.doctor import admission, installation, operation
+from agentid.cli.doctor import admission, installation, node_plane, operation
 from agentid.cli.doctor.findings import Finding, Severity
 from agentid.cli.output import Format, Line, Output, Tone, print_data, print_lines
 
@@ -35,6 +35,7 @@ CHECKS: Final = (
     installation.webhooks,
     admission.doors,
     admission.mounting,
+    node_plane.node_plane,
     operation.lease,
     operation.ledger,
     operation.authorities,

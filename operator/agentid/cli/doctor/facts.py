@@ -24,6 +24,7 @@ __all__ = [
     "Crl",
     "Doors",
     "Facts",
+    "NodePlane",
     "Right",
     "Seen",
     "Unreadable",
@@ -168,6 +169,23 @@ class Doors:
 
 
 @dataclass(frozen=True, slots=True)
+class NodePlane:
+    """What delivers certificates with keys that are made on the node.
+
+    Attributes:
+        driver: The CSIDriver, None if there is none.
+        daemon_set: Of the node plugin, None if there is none.
+        authorities: `ca.crt` of the issuer service's Secret; empty if there is none.
+        told: `ca.crt` of the ConfigMap that plugins mount; empty if there is none.
+    """
+
+    driver: JsonObject | None
+    daemon_set: JsonObject | None
+    authorities: bytes
+    told: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that is looked at.
 
@@ -193,6 +211,7 @@ class Facts:
         services: Services of the operator's namespace, with the number of endpoints that are ready.
         doors: How certificates reach pods.
         webhook_bundle: `ca.crt` of the webhook's Secret, None if there is no such Secret.
+        node_plane: What delivers by CSI.
     """
 
     now: datetime
@@ -216,3 +235,4 @@ class Facts:
     services: Seen[Mapping[str, int]]
     doors: Seen[Doors]
     webhook_bundle: Seen[bytes | None]
+    node_plane: Seen[NodePlane]

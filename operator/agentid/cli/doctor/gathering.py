@@ -15,11 +15,20 @@ from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.crd import crd_manifests
-from agentid.cli.doctor.facts import FORBIDDEN, RIGHTS, Crl, Doors, Facts, Right, Unreadable
+from agentid.cli.doctor.facts import (
+    FORBIDDEN,
+    RIGHTS,
+    Crl,
+    Doors,
+    Facts,
+    NodePlane,
+    Right,
+    Unreadable,
+)
 from agentid.cli.ledger.source import spool_from
 from agentid.cli.roster import Entry
 from agentid.cli.servertime import server_time
-from agentid.constants import GROUP, LABEL_PUBLICATION
+from agentid.constants import CSI_DRIVER, GROUP, LABEL_PUBLICATION
 from agentid.errors import (
     ApiError,
     InputError,
@@ -34,6 +43,7 @@ from agentid.kube.resources import (
     AGENT_ISSUERS,
     AGENT_REVOCATIONS,
     CONFIG_MAPS,
+    CSI_DRIVERS,
     LEASES,
     Resource,
     Selector,
@@ -45,6 +55,8 @@ from agentid.pki.crl_view import read_crl
 from agentid.services.admission_credentials import ADMISSION_SECRET
 from agentid.services.bundle_documents import bundle_name, published_roots
 from agentid.services.doors import Doors as ApiDoors
+from agentid.services.issuer_trust import AUTHORITIES, IssuerTrust
+from agentid.services.issuing_credentials import ISSUER_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -83,6 +95,8 @@ _WEBHOOKS: Final = tuple(
 _ACCESS_REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False
 )
+_DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
+_NODE_PLUGIN: Final = "agentid-node"
 _SERVICES: Final = Resource("", "v1", "services", "Service")
 _SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 
@@ -122,6 +136,7 @@ async def gather(cluster: Cluster, namespace: str, account: str) -> Facts:
         services=await _seen(_services(client, namespace)),
         doors=await _seen(_doors(client)),
         webhook_bundle=await _seen(_webhook_bundle(client, namespace)),
+        node_plane=await _seen(_node_plane(client, namespace)),
     )
 
 
@@ -297,6 +312,24 @@ async def _webhook_bundle(client: Client, namespace: str) -> bytes | None:
     files = SecretFiles(client, namespace=namespace, name=ADMISSION_SECRET, labels={})
     stored = await files.read()
     return None if stored is None else stored.files.get("ca.crt", b"")
+
+
+async def _node_plane(client: Client, namespace: str) -> NodePlane:
+    stored = await SecretFiles(client, namespace=namespace, name=ISSUER_SECRET, labels={}).read()
+    told = await IssuerTrust(client, namespace).read()
+    return NodePlane(
+        driver=await _if_there(client.get(CSI_DRIVERS, CSI_DRIVER)),
+        daemon_set=await _if_there(client.get(_DAEMON_SETS, _NODE_PLUGIN, namespace)),
+        authorities=b"" if stored is None else stored.files.get(AUTHORITIES, b""),
+        told=b"" if told is None else told.authorities,
+    )
+
+
+async def _if_there(question: Awaitable[JsonObject]) -> JsonObject | None:
+    try:
+        return await question
+    except NotFoundError:
+        return None
 
 
 def _is_ready(endpoint: object) -> bool:
