@@ -67,7 +67,7 @@ def test_names_are_free_only_where_they_are_not_the_charts() -> None:
     }
     placement = {
         f"{component}.{value}"
-        for component in ("controller", "responder", "admission")
+        for component in ("controller", "responder", "admission", "node")
         for value in (
             "affinity.nodeAffinity", "affinity.podAffinity", "affinity.podAntiAffinity",
             "nodeSelector", "podAnnotations", "podLabels", "resources.limits", "resources.requests",

@@ -95,9 +95,7 @@ def _plugin(facts: Facts, plane: NodePlane) -> Iterator[Finding]:
         found = "it is meant for no node, so no pod with delivery CSI starts"
         yield Finding(Severity.PROBLEM, about, found, "look at node.nodeSelector of the chart")
     elif not _count(plane.daemon_set, "currentNumberScheduled"):
-        found = (
-            "it has no pods; a namespace that enforces Pod Security has to admit privileged ones"
-        )
+        found = "it has no pods; a namespace with Pod Security has to admit privileged ones"
         remedy = (
             f"kubectl label namespace {facts.namespace} --overwrite "
             "pod-security.kubernetes.io/enforce=privileged; if that is so already: "
