@@ -25,7 +25,7 @@ def plugin(installed: Cluster) -> User:
 
 @pytest.mark.parametrize("namespace", ["default", SYSTEM, "kube-system"])
 def test_it_writes_events_and_nothing_else(installed: Cluster, namespace: str) -> None:
-    """All that RBAC grants beyond what any ServiceAccount has; it reads nothing, at home neither."""
+    """All that it has beyond any other ServiceAccount; it reads nothing, at home neither."""
     somebody, plugin = (
         set(review(installed, f"system:serviceaccount:{SYSTEM}:{name}", namespace))
         for name in ("somebody", "agentid-node")

@@ -133,8 +133,10 @@ class NodePlane:
         return str(self.pod(name)["metadata"]["uid"])
 
     def delete(self, name: str) -> None:
-        """Delete a pod of an agent, and wait until it is gone."""
+        """Delete a pod of an agent, and wait until the node has nothing of it."""
+        uid = self.uid(name)
         self.kubectl("delete", "pod", name, "-n", AGENTS, "--wait=true", "--timeout=90s")
+        self.until_nothing_is_left(uid)
 
     # The plugin, and the controller
 
@@ -210,14 +212,18 @@ class NodePlane:
         paths = [line.split(" ")[1] for line in lines]
         return [each for each in paths if "csi.agentid.dev/state/" in each or "~csi" in each]
 
-    def state(self) -> list[str]:
-        """What the plugin keeps."""
+    def left_of(self, uid: str) -> list[str]:
+        """What the node still has of a pod: mounts, folders, and what the plugin keeps."""
+        found = [each for each in self.mounts() if uid in each]
         folder = self.node / _KUBELET / "plugins/csi.agentid.dev/state"
-        return sorted(entry.name for entry in folder.iterdir())
+        for path in folder.glob("*.json"):
+            if uid in path.read_text():
+                found += [str(path), *(each for each in self.mounts() if path.stem in each)]
+        return found + [str(path) for path in (self.node / _KUBELET / "pods").glob(uid)]
 
-    def nothing_left(self) -> bool:
-        """Whether no volume is anywhere."""
-        return not self.mounts() and not self.state()
+    def until_nothing_is_left(self, uid: str, seconds: float = 90) -> None:
+        """Wait until the node has forgotten a pod."""
+        until(f"nothing left of {uid}", lambda: not self.left_of(uid), seconds)
 
     def serial(self, uid: str) -> str:
         """Of the certificate that a pod holds, in hexadecimal; empty while it holds none."""
