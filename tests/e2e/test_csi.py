@@ -121,6 +121,24 @@ def test_a_class_that_publishes_revocations_brings_its_list(plane: NodePlane) ->
     plane.delete("listed")
 
 
+def test_nobody_in_a_pod_changes_what_is_mounted(plane: NodePlane) -> None:
+    """Not even where the pod's author left `readOnly` of the container's mount out."""
+    plane.settle("greedy", "5m")
+    body = pod("greedy", "greedy", initContainers=[])
+    (container,) = body["spec"]["containers"]
+    container["volumeMounts"] = [{"name": "agentid", "mountPath": MOUNT}]
+    plane.release.apply(body)
+    plane.running("greedy")
+    for command in (f"touch {MOUNT}/more", f"rm {MOUNT}/tls.key", f"mv {MOUNT}/..data {MOUNT}/x"):
+        assert "Read-only file system" in plane.inside("greedy", f"{command} 2>&1 || true")
+    assert set(plane.inside("greedy", f"ls {MOUNT}").split()) == FILES
+    assert any(
+        each["mountPath"] == MOUNT and not each.get("readOnly")
+        for each in plane.pod("greedy")["spec"]["containers"][0]["volumeMounts"]
+    )
+    plane.delete("greedy")
+
+
 def test_files_and_stream_are_renewed_every_few_seconds(plane: NodePlane) -> None:
     """Each is another certificate for another key, told to who follows; no reader sees a seam."""
     plane.settle("brisk", *BRISK)

@@ -89,18 +89,24 @@ def mounts() -> list[Mount]:
 
 
 def bind_read_only(source: Path, target: Path) -> None:
-    """Show one folder at another place, where nobody can write.
+    """Show one folder at another place, where nobody can write: here, and wherever it is handed on.
+
+    A remount makes this one mount read-only and none of those that the node and its pods have of
+    it, mount(2); but a bind takes the flags of its source, and hands them on. So it is made
+    read-only beside the source first, and is shown from there.
 
     Raises:
         OSError: The kernel refuses; nothing is mounted then.
     """
-    _mount(str(source), target, "", _BIND, "")
+    beside = source.with_name(f"{source.name}.shown")
+    beside.mkdir(mode=0o700, exist_ok=True)
     try:
-        # A bind takes the flags of its source; only a remount sets others, mount(2).
-        _mount("", target, "", _BIND | _REMOUNT | _RDONLY | _SAFE, "")
-    except OSError:
-        unmount(target)
-        raise
+        _mount(str(source), beside, "", _BIND, "")
+        _mount("", beside, "", _BIND | _REMOUNT | _RDONLY | _SAFE, "")
+        _mount(str(beside), target, "", _BIND, "")
+    finally:
+        unmount(beside)
+        beside.rmdir()
 
 
 def shown(source: Path, target: Path) -> bool:
