@@ -24,12 +24,13 @@ def test_it_tells_a_line_for_each_kind(
     main()
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split()[0] == "answers"
-    assert [line[:16].strip() for line in lines[:4]] == [
+    assert [line[:17].strip() for line in lines[:5]] == [
         "one container",
         "20 containers",
         "looked at again",
         "refused",
+        "one, 2000 a secon",
     ]
     found = json.loads(output.read_text())
-    assert [each["requests"] for each in found["reviews"]] == [32] * 4
+    assert [each["requests"] for each in found["reviews"]] == [32] * 5
     assert len(found["resident"]) == 4

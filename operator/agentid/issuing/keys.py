@@ -135,7 +135,7 @@ def read_keys(document: bytes) -> dict[str, JwsKey]:
         raise InputError(msg)
     found: dict[str, JwsKey] = {}
     for key in keys:
-        if not isinstance(key, dict) or key.get("kty") not in {"RSA", "EC"}:
+        if not isinstance(key, dict) or key.get("kty") not in ("RSA", "EC"):
             continue
         kid = key.get("kid")
         if isinstance(kid, str) and kid and key.get("use", "sig") == "sig":
