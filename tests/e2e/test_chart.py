@@ -96,6 +96,14 @@ def test_a_second_installation_is_refused(release: Release) -> None:
         release.helm("status", "second")
 
 
+def test_the_node_plugin_is_refused_where_it_could_not_start(release: Release) -> None:
+    """In a namespace that admits no privileged pods; the refusal says both ways out."""
+    options = ("--reuse-values", "--set", "node.enabled=true")
+    with pytest.raises(E2EError, match=r"enforce is restricted.* label it privileged, or set node"):
+        release.helm("upgrade", "agentid", str(CHART), *options)
+    assert release.get("daemonsets", NAMESPACE) == []
+
+
 def test_helm_test_issues_and_verifies(release: Release) -> None:
     """The test of the chart passes, twice, and leaves nothing but its pod and an authority."""
     for _ in range(2):
