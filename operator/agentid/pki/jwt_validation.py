@@ -30,7 +30,7 @@ LEEWAY: Final = timedelta(seconds=30)
 accepted for so much longer than it says."""
 
 _HEADER: Final = frozenset({"alg", "kid", "typ"})  # JWT-SVID §2
-_TYPES: Final = frozenset({"JWT", "JOSE"})  # JWT-SVID §2.3
+_TYPES: Final = ("JWT", "JOSE")  # JWT-SVID §2.3
 _LAST_SECOND: Final = 253_402_300_799  # the end of the year 9999, beyond which no time can be held
 
 
