@@ -53,7 +53,9 @@ def patient(clock: ManualClock) -> Patient:
 class Reflection:
     """A reflection and what it has yielded, as short words."""
 
-    def __init__(self, client: Client, clock: Patient, *, tell_current: bool = False) -> None:
+    def __init__(
+        self, client: Client, clock: Patient, *, tell_current: bool, patience: float
+    ) -> None:
         self.outages: list[tuple[AgentIdError, float]] = []
         self.changes: AsyncGenerator[Change, None] = reflect(
             client,
@@ -63,6 +65,7 @@ class Reflection:
             random=random.Random(1).random,
             tell_current=tell_current,
             on_outage=lambda error, wait: self.outages.append((error, wait)),
+            patience=patience,
         )
 
     async def next(self) -> str:
@@ -80,11 +83,11 @@ class Reflection:
 
 @asynccontextmanager
 async def reflection(
-    server: FakeApiServer, clock: Patient, *, tell_current: bool = False
+    server: FakeApiServer, clock: Patient, *, tell_current: bool = False, patience: float = 0.0
 ) -> AsyncIterator[Reflection]:
     """Reflect the ConfigMaps of a server."""
     async with server.client() as client:
-        found = Reflection(client, clock, tell_current=tell_current)
+        found = Reflection(client, clock, tell_current=tell_current, patience=patience)
         async with aclosing(found.changes):
             yield found
 
@@ -235,6 +238,29 @@ async def test_watches_that_end_at_once_do_not_spin(patient: Patient) -> None:
         put(server, "a")
         assert await seen.next() == "Added a"
     assert len(patient.naps) == 5
+
+
+async def test_an_api_server_that_has_just_started_may_refuse_for_a_while(
+    patient: Patient,
+) -> None:
+    """Within the patience that the caller has, a refusal is an outage like others."""
+    async with FakeApiServer() as server:
+        put(server, "a")
+        server.fail_next(403, {"message": "RBAC: clusterrole not found"})
+        async with reflection(server, patient, patience=30) as seen:
+            await seen.until_synced()
+    assert len(patient.naps) == 1
+
+
+async def test_patience_with_refusals_has_an_end(patient: Patient) -> None:
+    """A right that is missing for good is told once the patience is over."""
+    async with FakeApiServer() as server:
+        for _ in range(100):
+            server.fail_next(403, {"message": "no"})
+        async with reflection(server, patient, patience=30) as seen:
+            with pytest.raises(ForbiddenError, match="list configmaps finance: 403"):
+                await seen.next()
+    assert sum(patient.naps) >= 30
 
 
 @pytest.mark.parametrize(("code", "error"), [(403, ForbiddenError), (404, NotFoundError)])

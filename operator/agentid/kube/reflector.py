@@ -69,7 +69,7 @@ class _Known:
     version: str
 
 
-async def reflect(
+async def reflect(  # noqa: PLR0913 - a part each, or a choice
     client: Client,
     resource: Resource,
     namespace: str | None = None,
@@ -79,6 +79,7 @@ async def reflect(
     selector: Selector = EVERYTHING,
     tell_current: bool = False,
     on_outage: Callable[[AgentIdError, float], None] | None = None,
+    patience: float = 0.0,
 ) -> AsyncGenerator[Change, None]:
     """Yield all objects as ADDED, then SYNCED, then every change; without end.
 
@@ -96,15 +97,18 @@ async def reflect(
         selector: Which objects; one that stops matching shows as DELETED.
         tell_current: Whether to yield CURRENT.
         on_outage: Told about every failure, and the seconds until the next try.
+        patience: Seconds from the first try on in which even a refusal is an outage: an API server
+            that has just started knows no RBAC yet.
 
     Raises:
-        ForbiddenError: We may not list or watch this. Only before SYNCED: later it is an outage
-            like others, since an API server that has just started knows no RBAC yet.
+        ForbiddenError: We may not list or watch this. Only before SYNCED and after the patience:
+            later it is an outage like others.
         NotFoundError: There is no such kind; likewise.
     """
     reflection = _Reflection(client, resource, namespace, selector, tell_current=tell_current)
     waits = Backoff(ceiling=_LONGEST_WAIT)
     failures = 0
+    first = clock.monotonic()
     while True:
         began = clock.monotonic()
         trouble: AgentIdError | None = None
@@ -115,7 +119,7 @@ async def reflect(
         except (UnavailableError, WatchExpiredError) as error:
             trouble = error
         except (ForbiddenError, NotFoundError) as error:
-            if not reflection.synced:
+            if not reflection.synced and clock.monotonic() - first >= patience:
                 raise
             trouble = error
         if clock.monotonic() - began >= _SETTLED_AFTER:

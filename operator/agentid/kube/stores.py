@@ -11,7 +11,7 @@ import base64
 import binascii
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentid.errors import AlreadyExistsError, ConflictError, NotFoundError
 from agentid.kube.objects import metadata_of, resource_version_of
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from agentid.kube.reflector import Change
 
 __all__ = ["ConfigMaps", "SecretFiles", "SecretVersion"]
+
+_PATIENCE: Final = 30.0
+"""Seconds in which a refusal is not believed. An API server answers requests before it knows all
+roles; ours, restarted with it, would end and be restarted ever later by the kubelet."""
 
 
 class ConfigMaps:
@@ -83,6 +87,7 @@ class ConfigMaps:
             selector=Selector(labels=selector),
             tell_current=tell_current,
             on_outage=self._on_outage,
+            patience=_PATIENCE,
         )
         async with aclosing(changes):
             async for change in changes:
