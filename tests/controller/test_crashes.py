@@ -193,6 +193,23 @@ def test_killed_at_a_write_it_converges(
             gone(api, namespace, before)
 
 
+def test_suspended_before_any_status_told_of_its_secret_it_is_emptied(
+    api: Api, namespace: str, make_class: Callable[..., str], tmp_path: Path
+) -> None:
+    """Promise 4: killed between Secret and status, and suspended: nothing stays in the Secret."""
+    create(api, namespace, make_class())
+    assert crash(api, tmp_path / "writes", 3, "before") == ISSUANCE
+    serial = api.delivered(namespace, SECRET)
+    assert serial
+    suspend_now = {"spec": {"suspend": True}}
+    api.patch("agentidentities", "reader", suspend_now, namespace)
+    api.free_lease()
+    with operator(api.cluster, "after"):
+        suspended(api, namespace, [serial])
+        api.delete("agentidentities", "reader", namespace)
+        gone(api, namespace, [serial])
+
+
 def crls(api: Api) -> list[CrlView]:
     """All CRLs that are published."""
     told = api.cluster.kubectl(

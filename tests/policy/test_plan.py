@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentid.api import DeliveryMode
+from agentid.api.agentidentity import AgentIdentityStatus
+from agentid.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from agentid.identity import RevocationReason, SerialNumber, Validity
 from agentid.pki.algorithm import KeyAlgorithm
 from agentid.policy import Granted
@@ -56,6 +58,19 @@ def gone(*certificates: Held) -> Observed:
 
 
 # Revocation: gone, deleting, suspended, held
+
+
+def told_suspended(generation: int) -> AgentIdentityStatus:
+    """The status of an identity that has nothing, and says so."""
+    suspended = Condition(
+        type=ConditionType.SUSPENDED,
+        status=ConditionStatus.TRUE,
+        last_transition_time=NOW,
+        reason=Reason.SUSPENDED,
+        message="suspended",
+    )
+    return AgentIdentityStatus(observed_generation=generation, conditions=(suspended,))
+
 
 TAKEN_AWAY = [
     pytest.param(gone(), Plan(Standing.GONE), id="gone-and-nothing-on-record"),
@@ -458,6 +473,52 @@ def test_looks_again_when_time_alone_will_change_something(
     assert plan(world, NOW).look_again == again
 
 
+# Delivered, perhaps, and never told
+
+
+@pytest.mark.parametrize(
+    ("world", "clear"),
+    [
+        pytest.param(observe(A, wish=Wish(suspend=True)), (SECRET,), id="suspended"),
+        pytest.param(observe(A, hold=HOLD), (SECRET,), id="held"),
+        pytest.param(
+            replace(observe(wish=Wish(suspend=True)), revoked_into=frozenset({SECRET})),
+            (SECRET,),
+            id="revoked-by-a-pass-that-was-cut-off",
+        ),
+        pytest.param(
+            observe(B, A, told=status(A, secret_name="old"), wish=Wish(suspend=True)),
+            (SECRET,),
+            id="beside-the-one-that-is-withdrawn",
+        ),
+        pytest.param(
+            replace(
+                observe(told=told_suspended(1), wish=Wish(suspend=True)),
+                revoked_into=frozenset({SECRET}),
+            ),
+            (),
+            id="told-to-have-nothing",
+        ),
+        pytest.param(
+            replace(
+                observe(told=told_suspended(1), wish=Wish(suspend=True, generation=3)),
+                revoked_into=frozenset({SECRET}),
+            ),
+            (SECRET,),
+            id="told-so-of-an-earlier-suspension",
+        ),
+        pytest.param(observe(A, wish=Wish(deleting=True)), (), id="deleting-takes-the-secret-too"),
+        pytest.param(observe(A), (), id="granted"),
+        pytest.param(observe(held(1, pod="p"), wish=Wish(suspend=True)), (), id="made-for-a-pod"),
+    ],
+)
+def test_a_secret_that_no_status_told_of_is_cleared(
+    world: Observed, clear: tuple[str, ...]
+) -> None:
+    """Promise 4: a crash between a Secret and the status leaves no certificate in it for good."""
+    assert plan(world, NOW).clear == clear
+
+
 # Refused
 
 INSIDE = held(1, wish=NARROW)
@@ -516,6 +577,33 @@ INSIDE = held(1, wish=NARROW)
             observe(told=status(A, stalled_since=NOW - HOUR), allows=1),
             Plan(Standing.REFUSED, withdraw=SECRET),
             id="revoked-by-a-pass-that-was-cut-off",
+        ),
+        pytest.param(
+            observe(
+                replace(B, replaces=INSIDE.serial), INSIDE,
+                told=status(B, stalled_since=NOW - HOUR), allows=1,
+            ),
+            Plan(
+                Standing.REFUSED,
+                ((replace(B, replaces=INSIDE.serial), WITHDRAWN),),
+                withdraw=SECRET
+            ),
+            id="what-was-renewed-does-not-lie-in-the-secret-any-more",
+        ),
+        pytest.param(
+            observe(
+                replace(INSIDE, serial=B.serial, replaces=A.serial), A,
+                told=status(A, stalled_since=NOW - HOUR), allows=1,
+            ),
+            Plan(
+                Standing.REFUSED, ((A, WITHDRAWN),)
+            ),
+            id="what-may-have-taken-its-place-stays",
+        ),
+        pytest.param(
+            observe(A, allows=1, grace=timedelta(0)),
+            Plan(Standing.REFUSED, ((A, WITHDRAWN),), clear=(SECRET,)),
+            id="what-no-status-told-of-is-cleared",
         ),
     ],
 )  # fmt: skip

@@ -102,6 +102,8 @@ class Observed:
         demands: What the rotation of authorities asks of its certificates.
         gone: UIDs of pods that hold certificates of it and are certainly gone.
         refusal: The last pod that was given none.
+        revoked_into: Names of the Secrets that certificates of this very object were made for which
+            are revoked by now, and not yet expired.
     """
 
     metadata: ObjectMeta | None
@@ -114,6 +116,7 @@ class Observed:
     demands: Demands = NO_DEMANDS
     gone: frozenset[str] = frozenset()
     refusal: PodRefusal | None = None
+    revoked_into: frozenset[str] = frozenset()
 
     @property
     def own(self) -> tuple[Held, ...]:

@@ -32,6 +32,7 @@ from agentid.constants import FINALIZER
 from agentid.identity import RevocationReason, Validity
 from agentid.policy.grant import takes_away
 from agentid.policy.judge import Granted, Refused, exceeds
+from agentid.policy.places import doubtful_places
 from agentid.policy.pod_plan import earliest_end, exceeding, of_gone_pods
 from agentid.policy.renewal import renewal_time
 
@@ -92,6 +93,8 @@ class Plan:
         issue: The cause to issue a certificate for, None if there is none.
         replaces: The serial that is known to be delivered, for the new record.
         withdraw: Name of the Secret whose contents are to be taken out.
+        clear: Names of other Secrets in which a certificate may lie that is revoked; nobody knows,
+            since its delivery was never confirmed.
         current: The certificate that stays in use; None if one is issued or none is left.
         release: Whether to let go of the finalizer.
         withdrawal: When certificates are revoked that pods hold and that give more than is granted.
@@ -104,6 +107,7 @@ class Plan:
     issue: Cause | None = None
     replaces: SerialNumber | None = None
     withdraw: str | None = None
+    clear: tuple[str, ...] = ()
     current: Held | None = None
     release: bool = False
     withdrawal: datetime | None = None
@@ -113,7 +117,12 @@ class Plan:
     def acts(self) -> bool:
         """Whether there is anything to do now."""
         return bool(
-            self.revoke or self.issue or self.withdraw or self.release or self.add_finalizer
+            self.revoke
+            or self.issue
+            or self.withdraw
+            or self.clear
+            or self.release
+            or self.add_finalizer
         )
 
 
@@ -160,7 +169,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
                 made = _refused(seen, now)
             case _:
                 made = _blocked(seen, now)
-    return replace(made, revoke=(*strangers, *made.revoke))
+    return replace(made, revoke=(*strangers, *made.revoke), clear=_clear(seen, made))
 
 
 def renewal_of(held: Held, agent_class: AgentClass | None) -> datetime:
@@ -352,8 +361,11 @@ def _refused(seen: Observed, now: datetime) -> Plan:
     beyond = {each.serial for each in outside}
     stays = None if confirmed is None or confirmed.serial in beyond else confirmed
     shared = [each for each in live if each.pod is None]
-    # By what is left, not by what is revoked now: an earlier pass may have come no further.
-    nothing_left = all(each.serial in beyond for each in shared)
+    # By what is left, not by what is revoked now: an earlier pass may have come no further. One
+    # that was renewed is left as well, and does not lie in the Secret any more.
+    nothing_left = not any(
+        each.serial not in beyond and _may_lie_there(each, seen.status) for each in shared
+    )
     return Plan(
         Standing.REFUSED,
         tuple((each, _WITHDRAWN) for each in outside),
@@ -361,6 +373,25 @@ def _refused(seen: Observed, now: datetime) -> Plan:
         current=stays,
         look_again=_first_end((each for each in live if each.serial not in beyond), stays),
     )
+
+
+def _may_lie_there(one: Held, status: AgentIdentityStatus) -> bool:
+    """Whether a certificate is the confirmed one, or may have taken its place in the Secret."""
+    told = None if status.certificate is None else status.certificate.serial
+    return told is None or told == str(one.serial) or told == str(one.replaces)
+
+
+def _clear(seen: Observed, made: Plan) -> tuple[str, ...]:
+    """Secrets to empty that no status ever told of, where the identity is left without any."""
+    match made.standing:
+        case Standing.SUSPENDED:
+            tells = ConditionType.SUSPENDED
+        case Standing.HELD | Standing.REFUSED:
+            tells = ConditionType.STALLED
+        case _:
+            return ()
+    revoked = {each.serial for each, _ in made.revoke}
+    return tuple(sorted(doubtful_places(seen, revoked, tells) - {made.withdraw}))
 
 
 def _outside(live: tuple[Held, ...], seen: Observed, now: datetime) -> tuple[Held, ...]:

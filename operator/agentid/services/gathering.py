@@ -17,7 +17,7 @@ from agentid.identity import Validity
 from agentid.kube.objects import uid_of
 from agentid.kube.resources import AGENT_IDENTITIES, PODS
 from agentid.policy.grant import Grant
-from agentid.policy.judge import judge
+from agentid.policy.judge import Granted, judge
 from agentid.policy.observed import Blocked, Held, Observed
 from agentid.policy.rotation import NO_DEMANDS
 from agentid.services.backing import backing_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject, ObjectKey
     from agentid.ledger import Issued, Ledger, PodRef
-    from agentid.policy.judge import Granted, Refused
+    from agentid.policy.judge import Refused
     from agentid.policy.rotation import Demands
     from agentid.services.world import World
 
@@ -93,9 +93,10 @@ class Gatherer:
             return Observed(None, None, AgentIdentityStatus(), held)
         seen = self._observe(body, held, now)
         refusal = self._world.refusals.get(key.namespace, key.name)
+        seen = replace(seen, refusal=refusal, revoked_into=self._revoked_into(key, seen, now))
         if seen.verdict is None:
-            return replace(seen, refusal=refusal)  # all of it goes, whatever became of the pods
-        return replace(seen, gone=await self._pods_gone(key, held), refusal=refusal)
+            return seen  # all of it goes, whatever became of the pods
+        return replace(seen, gone=await self._pods_gone(key, held))
 
     def observe(self, key: ObjectKey, now: datetime) -> Observed | None:
         """Observe one identity by what the watches told, without what it holds.
@@ -200,6 +201,24 @@ class Gatherer:
         except NotFoundError:
             return False
         return found.uid == pod.uid and found.carries(key.namespace, key.name)
+
+    def _revoked_into(self, key: ObjectKey, seen: Observed, now: datetime) -> frozenset[str]:
+        """Secrets of certificates that are revoked; of interest while none is given."""
+        if isinstance(seen.verdict, Granted) or seen.metadata is None:
+            return frozenset()
+        grants = (
+            _grant(entry.issued.grant)
+            for entry in self._ledger.state.entries_of(key.namespace, key.name)
+            if entry.revoked is not None
+            and entry.issued.uid == seen.metadata.uid
+            and entry.issued.pod is None
+            and entry.issued.not_after >= now
+        )
+        return frozenset(
+            grant.secret_name
+            for grant in grants
+            if grant is not None and grant.secret_name is not None
+        )
 
     def _held(self, key: ObjectKey, now: datetime) -> tuple[Held, ...]:
         certain = min(now, self._ledger.trusted_now() or now - _DOUBT)

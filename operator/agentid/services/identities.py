@@ -213,6 +213,8 @@ class IdentityService:
         if todo.withdraw is not None:
             delivered = seen.status.delivery or DeliveryStatus()
             await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
+        for name in todo.clear:
+            await self._clear(metadata, name)
         if todo.standing is Standing.DELETING:
             if todo.release:
                 async with self._letting_go:
@@ -223,6 +225,21 @@ class IdentityService:
             return await self._write(key, seen, metadata, status, todo.standing)
         self._pacing.settled(key)
         return False
+
+    async def _clear(self, metadata: ObjectMeta, name: str) -> None:
+        """Empty a Secret of which nobody knows whether it was ever written.
+
+        One that is somebody else's never held anything of ours.
+        """
+        try:
+            await self._delivery.withdraw(metadata, name, None)
+        except PassError as error:
+            if error.reason is not Reason.SECRET_CONFLICT:
+                raise
+            _log.warning(
+                "secret_left_alone", namespace=metadata.namespace, name=metadata.name,
+                secret=name, error=str(error),
+            )  # fmt: skip
 
     async def _write(
         self,
