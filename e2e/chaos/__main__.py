@@ -24,6 +24,8 @@ async def _run(seeds: list[int], seconds: float, directory: Path) -> list[int]:
                 f"{outcome.settled:.0f} s after the faults, {time.monotonic() - began:.0f} s in all"
             )
             say(f"  {counts}")
+            if outcome.last:
+                say(f"  last: {outcome.last[-1]}")
             for each in outcome.broken:
                 say(f"  {each}")
             if outcome.broken:

@@ -49,6 +49,7 @@ class Outcome:
         broken: What was not kept; empty if everything was.
         settled: Seconds from the end of the faults until everything was in order.
         counts: How much happened, by what.
+        last: What was in order last of all.
         log: Where each event stands.
     """
 
@@ -56,6 +57,7 @@ class Outcome:
     broken: list[Broken]
     settled: float
     counts: Counter[str] = field(default_factory=Counter)
+    last: list[Broken] = field(default_factory=list)
     log: str = ""
 
 
@@ -76,6 +78,7 @@ class Arena:
         self._admin = admin
         self._faults = faults
         self._etcd = etcd
+        self._last: list[Broken] = []
 
     async def look_on(self) -> None:
         """Follow etcd; has to run throughout."""
@@ -120,7 +123,7 @@ class Arena:
         ended = time.monotonic()
         namespaces = frozenset(load.namespaces)
         left = await self._until_settled(namespaces)
-        settled = time.monotonic() - ended
+        settled, last = time.monotonic() - ended, self._last
         broken = [*kept(self.history, namespaces), *left]
         await self._remove(load)
         broken += await self._until_settled(namespaces)
@@ -133,7 +136,7 @@ class Arena:
         counts["certificates"] = sum(
             each.record["namespace"] in namespaces for each in self.history.issued.values()
         )
-        return Outcome(seed, sorted(set(broken)), settled, counts, str(path))
+        return Outcome(seed, sorted(set(broken)), settled, counts, last, str(path))
 
     async def up_to_now(self) -> None:
         """Wait until everything that is in etcd by now was seen."""
@@ -156,11 +159,13 @@ class Arena:
 
     async def _until_settled(self, namespaces: frozenset[str]) -> list[Broken]:
         deadline = time.monotonic() + _SETTLES
+        self._last = []
         while True:
             await self.up_to_now()
             left = unsettled(self.history, namespaces, datetime.now(UTC))
             if not left or time.monotonic() > deadline:
                 return left
+            self._last = left
             await asyncio.sleep(0.5)
 
     async def _remove(self, load: Load) -> None:

@@ -89,11 +89,13 @@ def _agent(  # noqa: C901, PLR0912 - one after the other, as an auditor asks
         if condition(body, "Stalled").get("status") != "True":
             yield Broken(0, about, "asks for more than its class gives, and is not Stalled")
         return
-    yield from _ready(about, body, live, delivered, contents[-1].owner if contents else "")
+    replaced = {str(each.record["replaces"]) for each in history.issued.values()}
+    owner = contents[-1].owner if contents else ""
+    yield from _ready(about, body, live, delivered, owner, replaced)
 
 
 def _ready(
-    about: str, body: Json, live: dict[str, Json], delivered: str, owner: str
+    about: str, body: Json, live: dict[str, Json], delivered: str, owner: str, replaced: set[str]
 ) -> Iterator[Broken]:
     spec = body["spec"]
     for kind, wanted in (("Ready", "True"), ("Stalled", ""), ("Reconciling", "")):
@@ -121,7 +123,7 @@ def _ready(
     if not (within(grant["permissions"], asked) and within(asked, grant["permissions"])):
         yield Broken(0, about, f"{told} gives {grant['permissions']}")
     # An ordinary renewal leaves the one before; anything else in force is a stray.
-    allowed = {record["replaces"] for record in live.values()} | {told}
+    allowed = replaced | {told}
     for serial, record in live.items():
         if serial in allowed:
             continue
