@@ -5,6 +5,8 @@ CLUSTER ?= devcluster
 CLUSTER_DIR ?= .cluster
 PYTEST_ARGS ?=
 N ?= 1000
+SEEDS ?= 1 2 3
+CHAOS_SECONDS ?= 60
 # API servers that share out the integration tests; 0 is one, and one that is not ours takes no more.
 CLUSTERS ?= $(if $(filter devcluster,$(CLUSTER)),2,0)
 RELEASE ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/agentid/_version.py)
@@ -31,7 +33,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: protos help dev fmt lint types test test-unit test-integration test-on-nodes test-node test-go bench bench-scale bench-trust bench-pods demo demo-down \
-	cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
+	chaos cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
 	dashboard-picture docs docs-serve gitops lock changelog clean
 
 help: ## List the targets
@@ -40,6 +42,7 @@ help: ## List the targets
 	@echo "  CLUSTER=devcluster|current|kind  which cluster (now: $(CLUSTER))"
 	@echo "  FSYNC=1                          storage as durable as in production; slower"
 	@echo "  NODE=1                           cluster-up with a real kubelet; needs root"
+	@echo "  SEEDS='1 2 3'                    courses of faults for chaos"
 	@echo "  PYTEST_ARGS='-k ledger -x'       handed to pytest"
 
 dev: $(STAMP) ## Make .venv with everything locked by hash
@@ -110,6 +113,9 @@ demo-down: cluster-down ## End what the demo left running
 
 run: $(STAMP) ## The operator in the foreground, as its own ServiceAccount
 	@$(PY) -m e2e.run
+
+chaos: $(STAMP) ## Every fault under a load, by SEEDS, each for CHAOS_SECONDS; are the promises kept?
+	@$(PY) -m e2e.chaos --seeds $(SEEDS) --seconds $(CHAOS_SECONDS)
 
 cluster-up: $(STAMP) ## Start a cluster; admin kubeconfig at .cluster/kubeconfig
 	@$(PY) -m e2e up $(if $(FSYNC),--fsync) $(if $(NODE),--node)

@@ -48,20 +48,19 @@ class Broken:
         return f"{kind}: {self.subject}: {self.what}"
 
 
-def kept(history: History, namespaces: frozenset[str], *, tampered: bool = False) -> list[Broken]:
+def kept(history: History, namespaces: frozenset[str]) -> list[Broken]:
     """Everything in which a promise was broken since the first write, in these namespaces.
 
     Args:
         history: What was written.
         namespaces: Of the agents that are looked at.
-        tampered: Whether an admin took records away, so that not all can be there.
     """
     return sorted(
         {
             *_one_identity(history, namespaces),
             *_within_class(history, namespaces),
             *_on_record_first(history, namespaces),
-            *(() if tampered else _nothing_forgotten(history)),
+            *_nothing_forgotten(history),
             *_taken_for_a_reason(history, namespaces),
             *_revoked_for_a_reason(history, namespaces),
         }

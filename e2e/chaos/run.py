@@ -24,6 +24,7 @@ from e2e.chaos.promises import Broken, kept
 from e2e.chaos.proxy import Proxy
 from e2e.chaos.replicas import Replica, own_environment
 from e2e.chaos.settled import unsettled
+from e2e.chaos.tampering import tamper, verifies
 from e2e.install import install, operator_environment
 from e2e.providers import DevCluster
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from e2e.chaos.course import Step
+    from e2e.chaos.course import Course, Step
 
 __all__ = ["Arena", "Outcome", "arena"]
 
@@ -71,6 +72,7 @@ class Arena:
         faults: Faults,
         replicas: tuple[Replica, ...],
         etcd: Etcd,
+        kubeconfig: Path,
     ) -> None:
         self.replicas = replicas
         self.history = History()
@@ -79,6 +81,8 @@ class Arena:
         self._faults = faults
         self._etcd = etcd
         self._last: list[Broken] = []
+        self._touched: frozenset[str] = frozenset()
+        self._kubeconfig = kubeconfig
 
     async def look_on(self) -> None:
         """Follow etcd; has to run throughout."""
@@ -124,10 +128,12 @@ class Arena:
         namespaces = frozenset(load.namespaces)
         left = await self._until_settled(namespaces)
         settled, last = time.monotonic() - ended, self._last
-        broken = [*kept(self.history, namespaces), *left]
+        broken = [*self._kept(namespaces), *left]
+        broken += await self._end_by_tampering(events)
+        broken += await self._until_settled(namespaces)
         await self._remove(load)
         broken += await self._until_settled(namespaces)
-        broken += kept(self.history, namespaces)
+        broken += self._kept(namespaces)
         for replica in self.replicas:
             if replica.died:
                 broken.append(Broken(0, replica.name, f"ended by itself, {replica.died} times"))
@@ -137,6 +143,26 @@ class Arena:
             each.record["namespace"] in namespaces for each in self.history.issued.values()
         )
         return Outcome(seed, sorted(set(broken)), settled, counts, last, str(path))
+
+    async def _end_by_tampering(self, events: Course) -> list[Broken]:
+        whole = await verifies(self._kubeconfig)
+        if whole is not (not self._touched):
+            said = "is found whole" if whole else "is found broken"
+            return [Broken(4, "the ledger", f"{said} by agentid ledger verify, and is not")]
+        if not events.tampering:
+            return []
+        touched, broken = await tamper(
+            self._admin, self.history, self.replicas, events.seed, events.tampering
+        )
+        self._touched |= touched
+        if await verifies(self._kubeconfig):
+            broken.append(Broken(4, "the ledger", f"{events.tampering}: found whole by verify"))
+        return broken
+
+    def _kept(self, namespaces: frozenset[str]) -> list[Broken]:
+        """What was broken, but for what is told of records that an admin took away."""
+        found = kept(self.history, namespaces)
+        return [each for each in found if not any(serial in str(each) for serial in self._touched)]
 
     async def up_to_now(self) -> None:
         """Wait until everything that is in etcd by now was seen."""
@@ -162,7 +188,11 @@ class Arena:
         self._last = []
         while True:
             await self.up_to_now()
-            left = unsettled(self.history, namespaces, datetime.now(UTC))
+            left = [
+                each
+                for each in unsettled(self.history, namespaces, datetime.now(UTC))
+                if not any(serial in str(each) for serial in self._touched)
+            ]
             if not left or time.monotonic() > deadline:
                 return left
             self._last = left
@@ -212,7 +242,7 @@ async def arena(directory: Path) -> AsyncIterator[Arena]:
                     Replica(proxy.name, place, proxy, own_environment(variables, place, port, ca))
                 )
             faults = Faults(admin, devcluster, replicas)
-            made = Arena(directory, admin, faults, tuple(replicas), etcd)
+            made = Arena(directory, admin, faults, tuple(replicas), etcd, cluster.kubeconfig)
             onlooker = asyncio.create_task(made.look_on())
             try:
                 await admin.create(
