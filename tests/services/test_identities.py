@@ -142,6 +142,82 @@ async def test_a_defect_is_told_once(
         assert len(there.store.objects) == 1, "retries go on with the certificate that was made"
 
 
+SECRET = "/api/v1/namespaces/finance/secrets/reader-agentid"
+
+
+def delivered(cluster: Cluster) -> object:
+    """What lies in the Secret of `finance/reader` as a certificate; None where there is none."""
+    body = cluster.server.objects.get(SECRET)
+    return None if body is None else body["data"]["tls.crt"]  # type: ignore[index]
+
+
+def known_as_stored(cluster: Cluster) -> None:
+    """Have the watch tell the identity as it is."""
+    path = "/apis/agentid.dev/v1alpha1/namespaces/finance/agentidentities/reader"
+    cluster.world.identities.put(cluster.server.objects[path])
+
+
+async def test_a_secret_that_changed_since_is_not_overwritten_in_the_same_pass(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """A pass that was held up must not undo what another replica has written meanwhile."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client))
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        known_as_stored(there)
+        there.server.put(SECRET, there.server.objects[SECRET])
+        before = there.server.objects[SECRET]["metadata"]["resourceVersion"]  # type: ignore[index]
+        there.put_class(
+            permissions={"systems": ["crm.*"], "operations": ["read"]},
+            revocation={"gracePeriod": "0s"},
+        )
+        with pytest.raises(PassError, match="the object has been modified"):
+            await in_virtual_time(there.clock, service.reconcile(READER))
+        assert there.server.objects[SECRET]["metadata"]["resourceVersion"] == before  # type: ignore[index]
+        known_as_stored(there)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert delivered(there) == "", "the next pass decides anew, and writes"
+
+
+async def test_whoever_leads_anew_asks_for_no_version(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """What another leader wrote in between costs no failed pass for each identity."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client))
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        there.server.put(SECRET, there.server.objects[SECRET])
+        service.begin()
+        there.put_class(
+            permissions={"systems": ["crm.*"], "operations": ["read"]},
+            revocation={"gracePeriod": "0s"},
+        )
+        known_as_stored(there)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert delivered(there) == ""
+
+
+async def test_a_creation_that_got_no_answer_cannot_come_late(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """Promise 4: suspended meanwhile, the agent has an empty Secret in the way of the late one."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client))
+        there.server.refused["/api/v1/namespaces/finance/secrets"] = 500
+        with pytest.raises(PassError, match="500"):
+            await in_virtual_time(there.clock, service.reconcile(READER))
+        assert delivered(there) is None
+        there.server.refused.clear()
+        there.put_identity(suspend=True)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert delivered(there) == ""
+        assert not there.ledger.state.unrevoked("finance", "reader")
+        writes = len(there.writes())
+        known_as_stored(there)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert len(there.writes()) == writes, "once it is told, nothing is written any more"
+
+
 # Pods
 
 

@@ -210,6 +210,7 @@ class Loops:
     def started(self) -> None:
         """This replica leads from now on."""
         _log.info("leading_started")
+        self._parts.identities.begin()
         loops: tuple[Coroutine[None, None, None], ...] = (
             self._lead(),
             self._look_after_catalogue(),

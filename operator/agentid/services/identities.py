@@ -112,6 +112,10 @@ class IdentityService:
             ledger=ledger, metrics=metrics, witness=self._witness, actor=ACTOR
         )
 
+    def begin(self) -> None:
+        """Lead from now on: what Secrets were when this replica led last is not known any more."""
+        self._delivery.forget_all()
+
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Do what has to be done about an identity now.
 
@@ -216,6 +220,9 @@ class IdentityService:
         for name in todo.clear:
             await self._clear(metadata, name)
         if todo.standing is Standing.DELETING:
+            delivered = seen.status.delivery or DeliveryStatus()
+            if delivered.secret_name is not None:
+                self._delivery.forget(key.namespace, delivered.secret_name)
             if todo.release:
                 async with self._letting_go:
                     await self._objects.release(metadata)

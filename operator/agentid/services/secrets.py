@@ -4,6 +4,9 @@ A Secret that exists is replaced only if it has the UID that its creation was an
 of somebody else, or of a namesake that is gone, is never overwritten. Where the UID is not known,
 since a crash came between a Secret and the status that tells its UID, the admission policy
 `agentid-controller-secrets` says whose the Secret is. Why: `docs/adr/0003-no-secret-reads.md`.
+
+A write that got no answer may still be on its way, and arrive behind later ones. So each names the
+version that the last answer told of, where one is known: what comes late meets a conflict.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from agentid.errors import (
     NotFoundError,
     UnavailableError,
 )
-from agentid.kube.objects import uid_of
+from agentid.kube.objects import resource_version_of, uid_of
 from agentid.kube.resources import SECRETS
 from agentid.services.failure import PassError
 
@@ -121,6 +124,8 @@ class SecretDelivery:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        # UID and version by namespace and name, as the last answer told; some 300 bytes each.
+        self._written: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def deliver(
         self, owner: ObjectMeta, name: str, credential: Credential, uid: str | None
@@ -147,6 +152,7 @@ class SecretDelivery:
         }
         draft = _Draft(owner, name, credential.files(), about)
         with _told(draft):
+            uid = uid or self._known(draft)
             written = None if uid is None else await self._replace(draft, uid)
             written = written or await self._create(draft)
             # A Secret is there, and its UID is not known.
@@ -160,6 +166,8 @@ class SecretDelivery:
         """Take key and certificate out of the Secret; one that is gone is no error.
 
         The Secret itself stays, empty: pods that mount it go on, and agentid may not delete it.
+        Where nobody knows whether it was ever written, an empty one is made: the request that was
+        to create it may still be on its way.
 
         Args:
             owner: The AgentIdentity that it was written for.
@@ -176,7 +184,9 @@ class SecretDelivery:
         draft = _Draft(owner, name, files, {ANNOTATION_IDENTITY: owner.name})
         try:
             with _told(draft):
-                await self._replace(draft, uid or _NOBODY)
+                there = await self._replace(draft, uid or self._known(draft) or _NOBODY)
+                if there is None and uid is None:
+                    await self._create(draft)
         except PassError as error:
             if error.reason is not Reason.SECRET_CONFLICT or uid is None:
                 raise
@@ -185,7 +195,7 @@ class SecretDelivery:
     async def _create(self, draft: _Draft) -> str | None:
         """Create a Secret, and return its UID; None if there is one of this name."""
         try:
-            return uid_of(await self._client.create(SECRETS, draft.body()))
+            return self._note(draft, await self._client.create(SECRETS, draft.body()))
         except AlreadyExistsError:
             return None
 
@@ -234,7 +244,32 @@ class SecretDelivery:
             raise _NotOursError(_FOREIGN) from error
 
     async def _put(self, draft: _Draft, uid: str) -> str:
-        return uid_of(await self._client.replace(SECRETS, draft.body(uid=uid)))
+        known, version = self._written.get(draft.key, ("", ""))
+        body = draft.body(uid=uid, version=version if known == uid else None)
+        try:
+            return self._note(draft, await self._client.replace(SECRETS, body))
+        except (ConflictError, NotFoundError):
+            # Another replica wrote it, or a write of ours that was taken for lost. Whether it is
+            # still ours to write is for the next pass to say, which then asks for no version.
+            self._written.pop(draft.key, None)
+            raise
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Forget which version of a Secret was written last; it goes with its identity."""
+        self._written.pop((namespace, name), None)
+
+    def forget_all(self) -> None:
+        """Forget them all: another replica has led since, and written."""
+        self._written.clear()
+
+    def _known(self, draft: _Draft) -> str | None:
+        known = self._written.get(draft.key)
+        return None if known is None else known[0]
+
+    def _note(self, draft: _Draft, body: JsonObject) -> str:
+        uid = uid_of(body)
+        self._written[draft.key] = uid, resource_version_of(body)
+        return uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +281,19 @@ class _Draft:
     files: Mapping[str, bytes]
     annotations: Mapping[str, str]
 
-    def body(self, *, uid: str | None = None, owner_uid: str | None = None) -> JsonObject:
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.owner.namespace, self.name
+
+    def body(
+        self, *, uid: str | None = None, version: str | None = None, owner_uid: str | None = None
+    ) -> JsonObject:
         """The object for the API server.
 
         Args:
             uid: Of the Secret that it replaces; None for a new one.
+            version: The resourceVersion that it replaces; None for whichever there is.
             owner_uid: What the label says of the owner, where that is not the truth.
         """
         owner = self.owner
@@ -261,6 +304,7 @@ class _Draft:
                 "namespace": owner.namespace,
                 "name": self.name,
                 **({} if uid is None else {"uid": uid}),
+                **({} if version is None else {"resourceVersion": version}),
                 "labels": {LABEL_MANAGED: "true", LABEL_IDENTITY_UID: owner_uid or owner.uid},
                 "annotations": dict(self.annotations),
                 "ownerReferences": [
