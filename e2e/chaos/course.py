@@ -12,14 +12,25 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-__all__ = ["AGENTS", "BEYOND", "CLASSES", "LESS", "MORE", "REPLICAS", "Course", "Step", "course"]
+__all__ = [
+    "AGENTS",
+    "BEYOND",
+    "CLASSES",
+    "LESS",
+    "MORE",
+    "REPLICAS",
+    "SKEW",
+    "Course",
+    "Step",
+    "course",
+]
 
 AGENTS: Final = 24
 REPLICAS: Final = 2
 _DEEDS_A_SECOND: Final = 5.0
 _QUIET: Final = 1.5
 """Seconds between two faults on average."""
-_SKEW: Final = 240
+SKEW: Final = 240
 """Seconds that a clock is wrong at most; some certificates live for two minutes."""
 _OUTAGE: Final = (1.0, 6.0)
 _FROZEN: Final = (1.0, 20.0)
@@ -162,7 +173,7 @@ def _lease(chance: random.Random) -> tuple[str, str, str]:
 
 
 def _clock(chance: random.Random) -> tuple[str, str, str]:
-    return "clock", str(chance.randrange(REPLICAS)), str(chance.randint(-_SKEW, _SKEW))
+    return "clock", str(chance.randrange(REPLICAS)), str(chance.randint(-SKEW, SKEW))
 
 
 def _outage(chance: random.Random) -> tuple[str, str, str]:

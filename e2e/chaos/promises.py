@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from e2e.chaos.course import SKEW
 from e2e.chaos.history import time_of
 from e2e.chaos.model import ceiling, owes
 
@@ -173,7 +174,7 @@ def _revoked_for_a_reason(history: History, namespaces: frozenset[str]) -> Itera
                 about,
                 f"{serial} was revoked while it was in use, without a reason ({_why(revoked)})",
             )
-        elif any(
+        elif _left(revoked) > timedelta(seconds=SKEW) and any(
             _told(change.body) == serial
             for change in history.identities[agent]
             if change.revision <= revoked.revision
@@ -181,6 +182,16 @@ def _revoked_for_a_reason(history: History, namespaces: frozenset[str]) -> Itera
             yield Broken(
                 5, about, f"{serial} was renewed, and revoked without a reason ({_why(revoked)})"
             )
+
+
+def _left(revoked: Recorded) -> timedelta:
+    """How long a certificate would have lived on.
+
+    By a clock that is ahead by more it had expired; then it is on no status any more, and nobody
+    knows that it was delivered when the clock is set back.
+    """
+    record = revoked.record
+    return time_of(record["notAfter"]) - time_of(record["revokedAt"])
 
 
 def _why(revoked: Recorded) -> str:

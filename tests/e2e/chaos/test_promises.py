@@ -38,6 +38,12 @@ def _revoked_after_renewal(story: Story) -> None:
     story.ledger("a-3", story.revoked("0a"))
 
 
+def _expired_by_a_clock(story: Story) -> None:
+    _renewed(story)
+    soon = (NOW + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    story.ledger("a-3", {**story.revoked("0a"), "notAfter": soon})
+
+
 def _revoked_in_use(story: Story) -> None:
     story.ledger("a-2", story.revoked("0a"))
 
@@ -113,6 +119,7 @@ def _wrong_name(story: Story) -> None:
         pytest.param(_shrunk_class, None, id="class-gives-less"),
         pytest.param(_stray_revoked, None, id="stray-revoked"),
         pytest.param(_compacted, None, id="compacted"),
+        pytest.param(_expired_by_a_clock, None, id="expired-by-a-clock-that-is-ahead"),
         pytest.param(_shared_key, (1, "certificates that share a key"), id="shared-key"),
         pytest.param(_wrong_name, (1, "0b is for"), id="wrong-name"),
         pytest.param(_too_long, (2, "0b lives for 3:00:00"), id="too-long"),
