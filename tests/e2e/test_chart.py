@@ -91,7 +91,7 @@ def test_everything_is_ready(release: Release) -> None:
 def test_a_second_installation_is_refused(release: Release) -> None:
     """Its policies would name another controller, for the whole cluster."""
     with pytest.raises(E2EError, match=r'"meta\.helm\.sh/release-name" must equal "second"'):
-        release.helm("install", "second", str(CHART))
+        release.helm("install", "second", str(CHART), "--set", "node.enabled=false")
     with pytest.raises(E2EError, match="release: not found"):
         release.helm("status", "second")
 
