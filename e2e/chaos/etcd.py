@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Etcd", "Write"]
 
 _ALL: Final = {1: b"/registry/", 2: b"/registry0"}
-_MAX: Final = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    # etcd is killed now and then; what is seen minutes later would count as settled minutes later.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class Etcd:
     """One etcd on loopback, by the two calls that are needed of its API."""
 
     def __init__(self, port: int) -> None:
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_MAX)
+        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -57,7 +63,8 @@ class Etcd:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
             "/etcdserverpb.KV/Range"
         )
-        answer = fields(await ask(encode({1: b"/registry/", 9: 1}), timeout=10))
+        asked = encode({1: b"/registry/", 9: 1})
+        answer = fields(await ask(asked, timeout=60, wait_for_ready=True))
         return _number(text(answer, 1), 3)
 
     async def writes(self, after: int) -> AsyncIterator[Write]:

@@ -239,6 +239,8 @@ class Proxy:
                     chunk = await content.readany()
             except TimeoutError:
                 continue
+            except RuntimeError:
+                return  # so aiohttp says when the other side has closed meanwhile
             if not chunk:
                 return
             *whole, pending = (pending + chunk).split(b"\n")

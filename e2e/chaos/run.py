@@ -81,13 +81,17 @@ class Arena:
         self._faults = faults
         self._etcd = etcd
         self._last: list[Broken] = []
+        self._blind: ValueError | None = None
         self._touched: frozenset[str] = frozenset()
         self._kubeconfig = kubeconfig
 
     async def look_on(self) -> None:
         """Follow etcd; has to run throughout."""
-        async for write in self._etcd.writes(after=0):
-            self.history.take(write, datetime.now(UTC))
+        try:
+            async for write in self._etcd.writes(after=0):
+                self.history.take(write, datetime.now(UTC))
+        except ValueError as error:
+            self._blind = error
 
     async def run(self, seed: int, seconds: float) -> Outcome:
         """Run the course of a seed, and judge."""
@@ -167,8 +171,10 @@ class Arena:
     async def up_to_now(self) -> None:
         """Wait until everything that is in etcd by now was seen."""
         revision = await self._etcd.revision()
-        while self.history.revision < revision:  # noqa: ASYNC110 - it moves all the time
+        while self.history.revision < revision:
             await asyncio.sleep(0.05)
+            if self._blind is not None:
+                raise self._blind
 
     async def _classes_are_ready(self, load: Load) -> None:
         deadline = time.monotonic() + _SETTLES
