@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from e2e.chaos.run import Outcome
 
-SEED = 4
+SEED = 166
 SECONDS = 20.0
 
 
