@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAPS = "/api/v1/namespaces/agentid-system/configmaps/"
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+DAY = 24 * HOUR
 
 
 def publisher_of(c: Cluster) -> CrlPublisher:
@@ -256,6 +257,19 @@ async def test_a_crl_that_somebody_removed_or_spoiled_comes_back(cluster: Open) 
         await successor.load()
         await successor.publish()
         assert crl(c, 0).find(SerialNumber(8)) is not None
+
+
+async def test_a_clock_that_was_ahead_takes_nothing_off(cluster: Open) -> None:
+    """Promise 4: once it is right again, what has not expired after all is still on the CRL."""
+    async with published(cluster) as (c, publisher):
+        records = [issued(c, serial) for serial in (1, 9, 17)]
+        for number, record in enumerate(records):
+            ahead = 2 * DAY if number == 1 else timedelta(0)
+            await in_virtual_time(c.clock, c.ledger.append(record, revocation(record)))
+            c.clock.step(ahead)
+            await publisher.publish()
+            c.clock.step(-ahead)
+        assert {each.serial.value for each in crl(c, 1)} == {1, 9, 17}
 
 
 async def test_stands_on_one_crl_after_it_has_expired(cluster: Open) -> None:

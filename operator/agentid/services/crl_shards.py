@@ -95,12 +95,18 @@ class Shards:
         """What has to stand on a CRL now."""
         return [entry for entry, _ in self._entries.get(key, {}).values()]
 
-    def signed(self, key: CrlKey, this_update: datetime, names: Iterable[CrlEntry]) -> None:
-        """A CRL of this time was published: what had expired by then has stood on one since."""
+    def signed(self, key: CrlKey, certain: datetime, names: Iterable[CrlEntry]) -> None:
+        """A CRL was published: what had expired by then has stood on one since.
+
+        Args:
+            key: Which one.
+            certain: Its time; or an earlier one, if that is all that is certain.
+            names: What stands on it.
+        """
         entries = self._entries.get(key, {})
         for entry in names:
-            _, not_after = entries.get(entry.serial.value, (entry, this_update))
-            if not_after is None or not_after < this_update:
+            _, not_after = entries.get(entry.serial.value, (entry, certain))
+            if not_after is None or not_after < certain:
                 entries.pop(entry.serial.value, None)
 
     def _put(self, key: CrlKey, revoked: Revoked) -> bool:

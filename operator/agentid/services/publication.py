@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["CrlPublisher"]
 
 _log = structlog.stdlib.get_logger(__name__)
+
+_LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 _SIGNED_AFTER: Final = 4
 """A CRL is signed anew when a quarter of its lifetime has passed; agentid may be away for the rest
@@ -302,7 +304,9 @@ class CrlPublisher:
             resource_version_of(stored),
             tuple(order.entries),
         )
-        self._shards.signed(order.key, this_update, order.entries)
+        # A clock that is ahead must not take off what verifiers have to find for a while yet.
+        certain = self._ledger.trusted_now() or _LONG_AGO
+        self._shards.signed(order.key, min(this_update, certain), order.entries)
         self._metrics.crls.labels(order.issuer).inc()
         self._metrics.crl_seconds.observe(self._clock.monotonic() - began)
         _log.info(
