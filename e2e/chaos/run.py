@@ -41,6 +41,11 @@ _SETTLES: Final = 150.0
 runs out, back-offs of up to a minute, and two cores that others use as well."""
 
 
+_REVOKED: Final = 75.0
+"""Seconds that a promise may be open at most: or what is not revoked in time would count as in
+order as soon as it has expired."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a course.
@@ -192,6 +197,8 @@ class Arena:
     async def _until_settled(self, namespaces: frozenset[str]) -> list[Broken]:
         deadline = time.monotonic() + _SETTLES
         self._last = []
+        since: dict[Broken, float] = {}
+        late: set[Broken] = set()
         while True:
             await self.up_to_now()
             left = [
@@ -199,8 +206,11 @@ class Arena:
                 for each in unsettled(self.history, namespaces, datetime.now(UTC))
                 if not any(serial in str(each) for serial in self._touched)
             ]
-            if not left or time.monotonic() > deadline:
-                return left
+            now = time.monotonic()
+            since = {each: since.get(each, now) for each in left}
+            late |= {each for each in left if each.promise and now - since[each] > _REVOKED}
+            if not left or now > deadline:
+                return sorted({*left, *late})
             self._last = left
             await asyncio.sleep(0.5)
 
