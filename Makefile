@@ -21,7 +21,7 @@ ifeq ($(CI),true)
 NO_SKIPS := -p tests.no_skips
 endif
 # A kubelet makes namespaces and mounts, which only root may.
-NODE_TESTS := $(if $(filter 0,$(shell id -u)),test-on-nodes)
+NODE_TESTS := $(if $(filter 0,$(shell id -u)),test-node e2e)
 PYTEST := $(PY) -m pytest $(NO_SKIPS) $(PYTEST_ARGS)
 
 export CLUSTER CLUSTER_DIR
@@ -32,7 +32,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: protos help dev fmt lint types test test-unit test-integration test-on-nodes test-node test-go bench bench-scale bench-trust bench-pods demo demo-down \
+.PHONY: protos help dev fmt lint types test test-unit test-integration test-node test-go bench bench-scale bench-trust bench-pods demo demo-down \
 	chaos cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
 	dashboard-picture docs docs-serve gitops lock changelog clean
 
@@ -79,9 +79,6 @@ test-integration: $(STAMP) ## Against a real API server, which the session start
 
 test-go: $(STAMP) ## The Go of e2e/devcluster, goverify, gospiffe and gitopsview: format, vet, tests
 	@$(PY) -m e2e test-go
-
-test-on-nodes: $(STAMP) ## What `test-node` and `e2e` run, on two nodes side by side
-	$(PYTEST) -m "node or (e2e and not slow)" --numprocesses 2 --dist loadfile
 
 test-node: $(STAMP) ## Against a real kubelet as well; needs root, may install Debian packages
 	$(PYTEST) -m node
