@@ -75,7 +75,7 @@ test-unit: $(STAMP) ## Without a cluster
 	$(PYTEST) -m "not integration and not node and not e2e" --numprocesses auto
 
 test-integration: $(STAMP) ## Against a real API server, which the session starts
-	$(PYTEST) -m integration --numprocesses $(CLUSTERS) --dist loadfile
+	$(PYTEST) -m "integration and not slow" --numprocesses $(CLUSTERS) --dist loadfile
 
 test-go: $(STAMP) ## The Go of e2e/devcluster, goverify, gospiffe and gitopsview: format, vet, tests
 	@$(PY) -m e2e test-go

@@ -19,6 +19,7 @@ SECONDS = 20.0
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_no_fault_breaks_a_promise(tmp_path: Path) -> None:
     """Promises 1 to 5 hold under a load, bad weather, kills, freezes and outages."""
 
