@@ -101,7 +101,7 @@ class NodePlane:
             conditions = json.loads(text).get("status", {}).get("conditions", ())
             return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
-        until(f"agent {name}", ready)
+        until(f"agent {name}", ready, 90)
 
     def start(self, name: str, identity: str, **spec: object) -> None:
         """Start a pod that asks for an identity by its label, and wait until it runs."""
@@ -187,7 +187,7 @@ class NodePlane:
             ]
             return len(pods) == replicas and len(ready) == replicas and all(ready)
 
-        until(f"{replicas} controllers", there, 90)
+        until(f"{replicas} controllers", there, 180)
 
     def restart_kubelet(self) -> None:
         """SIGKILL of the kubelet, and another one."""
