@@ -230,7 +230,7 @@ def test_pods_wait_for_an_operator_that_is_away(
 
     until("requests that wait", asked, 60)
     release.cluster.kubectl(*scale, "--replicas=2")
-    names_of(release, name, 2, 120)
+    names_of(release, name, 2, 240)
     release.cluster.kubectl("delete", "deployment", name, "-n", AGENTS, "--wait=false")
 
 
