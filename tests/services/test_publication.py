@@ -38,8 +38,8 @@ HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(secon
 DAY = 24 * HOUR
 
 
-def publisher_of(c: Cluster) -> CrlPublisher:
-    """A publisher that is told about what becomes durable, as `run` has it."""
+def publisher_of(c: Cluster, *, told: bool = True) -> CrlPublisher:
+    """A publisher; told about what becomes durable also while it does not run, unless not."""
     made = CrlPublisher(
         world=c.world,
         client=c.client,
@@ -49,7 +49,8 @@ def publisher_of(c: Cluster) -> CrlPublisher:
         namespace="agentid-system",
         metrics=Metrics(),
     )
-    c.ledger.subscribe(made.learn)
+    if told:
+        c.ledger.subscribe(made.learn)
     return made
 
 
@@ -257,6 +258,25 @@ async def test_a_crl_that_somebody_removed_or_spoiled_comes_back(cluster: Open) 
         await successor.load()
         await successor.publish()
         assert crl(c, 0).find(SerialNumber(8)) is not None
+
+
+async def test_what_was_revoked_while_another_one_led_is_published(cluster: Open) -> None:
+    """Promise 4: leading again, it asks the ledger, and does not go on from what it knew."""
+    async with cluster() as c:
+        c.put_issuer()
+        c.set_up_issuer()
+        publisher = publisher_of(c, told=False)
+        for serial in (1, 9):
+            running = asyncio.create_task(publisher.run())
+            await c.clock.run_for(2)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await revoke(c, issued(c, serial))
+        running = asyncio.create_task(publisher.run())
+        await c.clock.run_for(2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert {each.serial.value for each in crl(c, 1)} == {1, 9}
 
 
 async def test_a_clock_that_was_ahead_takes_nothing_off(cluster: Open) -> None:

@@ -321,6 +321,8 @@ class CrlPublisher:
     async def load(self) -> None:
         """Go on from what is published."""
         self._stored.clear()
+        # Anew: while another replica led, nobody told this publisher what was revoked.
+        self._shards = Shards(self._ledger.state)
         self._shards.follow(one.records for _, one in self._authorities())
         selector = Selector(labels=f"{LABEL_PUBLICATION}=crl")
         async with aclosing(
