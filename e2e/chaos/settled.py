@@ -113,6 +113,9 @@ def _ready(
         yield Broken(
             5, about, f"the status tells of {told}, and the Secret holds {delivered} of {owner}"
         )
+    if not told:
+        yield Broken(0, about, "has no certificate")
+        return
     if told not in live:
         yield Broken(5, about, f"{told} is revoked, expired or on no record, and there is no other")
         return
