@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,10 @@ from e2e.progress import say
 
 async def _run(seeds: list[int], seconds: float, directory: Path) -> list[int]:
     failed = []
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+    # As by Ctrl-C: what was started has to be ended.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with arena(directory) as made:
         for seed in seeds:
             began = time.monotonic()
@@ -43,7 +48,11 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, default=Path("build/chaos"))
     args = parser.parse_args()
     args.dir.mkdir(parents=True, exist_ok=True)
-    failed = asyncio.run(_run(args.seeds, args.seconds, args.dir.absolute()))
+    try:
+        failed = asyncio.run(_run(args.seeds, args.seconds, args.dir.absolute()))
+    except asyncio.CancelledError:
+        say("ended before its time")
+        return 1
     if failed:
         say(f"{len(failed)} of {len(args.seeds)} seeds broke a promise: {failed}")
     return 1 if failed else 0

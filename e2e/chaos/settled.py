@@ -94,7 +94,7 @@ def _agent(  # noqa: C901, PLR0912 - one after the other, as an auditor asks
     yield from _ready(about, body, live, delivered, owner, replaced)
 
 
-def _ready(
+def _ready(  # noqa: C901 - likewise
     about: str, body: Json, live: dict[str, Json], delivered: str, owner: str, replaced: set[str]
 ) -> Iterator[Broken]:
     spec = body["spec"]
