@@ -30,8 +30,9 @@ REPLICAS: Final = 2
 _DEEDS_A_SECOND: Final = 5.0
 _QUIET: Final = 1.5
 """Seconds between two faults on average."""
-SKEW: Final = 240
-"""Seconds that a clock is wrong at most; some certificates live for two minutes."""
+SKEW: Final = 60
+"""Seconds that a clock is wrong at most. What a wrong clock wrote, such as since when an identity is
+refused, holds things up for as long as it was ahead."""
 _OUTAGE: Final = (1.0, 6.0)
 _FROZEN: Final = (1.0, 20.0)
 """Seconds that a process stands still: some longer than the fifteen of a Lease."""
@@ -173,7 +174,7 @@ def _lease(chance: random.Random) -> tuple[str, str, str]:
 
 
 def _clock(chance: random.Random) -> tuple[str, str, str]:
-    return "clock", str(chance.randrange(REPLICAS)), str(chance.randint(-SKEW, SKEW))
+    return "clock", str(chance.randrange(REPLICAS)), str(chance.randint(-4 * SKEW, 4 * SKEW) / 4)
 
 
 def _outage(chance: random.Random) -> tuple[str, str, str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTROLLER", "Faults"]
 
 CONTROLLER: Final = "system:serviceaccount:agentid-system:agentid-controller"
+_COLLECTOR: Final = "kube-controller-manager"
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/agentid-system/leases"
 _LEASE: Final = f"{_LEASES}/agentid-controller"
 _SECRETS: Final = "/api/v1/namespaces/agentid-system/secrets"
@@ -73,6 +74,9 @@ class Faults:
             replica.proxy.turn(CALM)
             replica.set_clock("0")
         await asyncio.gather(*self._running)
+        # It collects what namesakes left, after outages minutes later or never.
+        await asyncio.to_thread(self._cluster.run, "stop", _COLLECTOR, "--kill")
+        await asyncio.to_thread(self._cluster.run, "start", _COLLECTOR)
         for replica in self._replicas:
             replica.thaw()
             replica.start()
