@@ -31,8 +31,8 @@ _DEEDS_A_SECOND: Final = 5.0
 _QUIET: Final = 1.5
 """Seconds between two faults on average."""
 SKEW: Final = 60
-"""Seconds that a clock is wrong at most. What a wrong clock wrote, such as since when an identity is
-refused, holds things up for as long as it was ahead."""
+"""Seconds that a clock is wrong at most. What a wrong clock wrote, such as since when an identity
+is refused, holds things up for as long as it was ahead."""
 _OUTAGE: Final = (1.0, 6.0)
 _FROZEN: Final = (1.0, 20.0)
 """Seconds that a process stands still: some longer than the fifteen of a Lease."""

@@ -393,6 +393,10 @@ def test_renewals_do_not_prolong_the_grace_period(outdated: Held) -> None:
                     told=status(held(3))),
             id="narrowed-and-widened-again",
         ),
+        pytest.param(
+            replace(observe(C, A, told=status(C)), replaced=frozenset({A.serial})),
+            id="what-replaced-it-is-revoked-by-now",
+        ),
     ],
 )  # fmt: skip
 def test_what_was_only_renewed_runs_out(world: Observed) -> None:

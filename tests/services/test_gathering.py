@@ -17,7 +17,7 @@ from agentid.policy.observed import Blocked
 from agentid.services.gathering import Gatherer
 from agentid.services.pods import Pod
 from agentid.services.world import IssuerState
-from agentid.testing.ledger import NOON, in_virtual_time, make_issued, open_ledger
+from agentid.testing.ledger import NOON, in_virtual_time, make_issued, make_revoked, open_ledger
 from agentid.testing.segments import MemorySegments
 
 if TYPE_CHECKING:
@@ -61,6 +61,33 @@ async def blocked(cluster: Cluster) -> Blocked:
     verdict = (await gather(cluster)).verdict
     assert isinstance(verdict, Blocked), verdict
     return verdict
+
+
+# What is revoked by now
+
+
+async def test_what_is_revoked_still_tells_where_it_lay_and_what_it_replaced(cluster: Open) -> None:
+    """A delivery that was confirmed stays so when the certificate that confirmed it is revoked."""
+    async with cluster() as c:
+        c.put_issuer()
+        c.set_up_issuer()
+        c.put_class()
+        c.put_identity()
+        verdict = (await gather(c)).verdict
+        assert isinstance(verdict, Granted)
+        grant = verdict.grant.to_json()
+        first = issued(1, grant=grant)
+        second = issued(2, grant=grant, replaces=first.serial)
+        others = issued(3, grant=grant, replaces=SerialNumber(9), uid="u-of-a-namesake")
+        await record(c, first, second, others)
+        assert (await gather(c)).replaced == frozenset()
+        await in_virtual_time(c.clock, c.ledger.append(make_revoked(2), make_revoked(3)))
+        seen = await gather(c)
+        assert [each.serial for each in seen.held] == [first.serial]
+        assert seen.replaced == {first.serial}
+        assert seen.revoked_into == {"reader-agentid"}
+        later = await gather(c, NOON + 2 * HOUR)
+        assert later.revoked_into == frozenset(), "an expired one harms nobody"
 
 
 # Whether it is there

@@ -104,6 +104,8 @@ class Observed:
         refusal: The last pod that was given none.
         revoked_into: Names of the Secrets that certificates of this very object were made for which
             are revoked by now, and not yet expired.
+        replaced: Serials that certificates of this very object, revoked by now, were made to
+            replace: they are known to have been delivered.
     """
 
     metadata: ObjectMeta | None
@@ -117,6 +119,7 @@ class Observed:
     gone: frozenset[str] = frozenset()
     refusal: PodRefusal | None = None
     revoked_into: frozenset[str] = frozenset()
+    replaced: frozenset[SerialNumber] = frozenset()
 
     @property
     def own(self) -> tuple[Held, ...]:

@@ -212,7 +212,8 @@ def _granted(seen: Observed, granted: Granted, now: datetime) -> Plan:
         for each in own
         if each.serial != current.serial
         and (
-            each.authority in seen.demands.moving or not _may_run_out(each, own, granted.grant, now)
+            each.authority in seen.demands.moving
+            or not _may_run_out(each, seen, own, granted.grant, now)
         )
     }
     revoke += tuple((each, _REPLACED) for each, due in outdated.items() if now >= due)
@@ -317,15 +318,18 @@ def _confirmed(own: tuple[Held, ...], status: AgentIdentityStatus) -> Held | Non
     return next((each for each in own if str(each.serial) == status.certificate.serial), None)
 
 
-def _may_run_out(old: Held, own: tuple[Held, ...], grant: Grant, now: datetime) -> bool:
+def _may_run_out(
+    old: Held, seen: Observed, own: tuple[Held, ...], grant: Grant, now: datetime
+) -> bool:
     """Whether a replaced certificate may stay until it expires: it was renewed, and no more.
 
-    It has to be known to have been delivered, or nobody can say where it is.
+    It has to be known to have been delivered, or nobody can say where it is; what replaced it may
+    be revoked by now.
     """
     return (
         not old.doubtful
         and old.validity.not_before <= now
-        and any(each.replaces == old.serial for each in own)
+        and (old.serial in seen.replaced or any(each.replaces == old.serial for each in own))
         and old.grant is not None
         and not takes_away(old.grant, grant, now)
     )

@@ -17,7 +17,7 @@ from agentid.identity import Validity
 from agentid.kube.objects import uid_of
 from agentid.kube.resources import AGENT_IDENTITIES, PODS
 from agentid.policy.grant import Grant
-from agentid.policy.judge import Granted, judge
+from agentid.policy.judge import judge
 from agentid.policy.observed import Blocked, Held, Observed
 from agentid.policy.rotation import NO_DEMANDS
 from agentid.services.backing import backing_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject, ObjectKey
     from agentid.ledger import Issued, Ledger, PodRef
-    from agentid.policy.judge import Refused
+    from agentid.policy.judge import Granted, Refused
     from agentid.policy.rotation import Demands
     from agentid.services.world import World
 
@@ -93,7 +93,7 @@ class Gatherer:
             return Observed(None, None, AgentIdentityStatus(), held)
         seen = self._observe(body, held, now)
         refusal = self._world.refusals.get(key.namespace, key.name)
-        seen = replace(seen, refusal=refusal, revoked_into=self._revoked_into(key, seen, now))
+        seen = self._with_revoked(key, replace(seen, refusal=refusal), now)
         if seen.verdict is None:
             return seen  # all of it goes, whatever became of the pods
         return replace(seen, gone=await self._pods_gone(key, held))
@@ -202,22 +202,22 @@ class Gatherer:
             return False
         return found.uid == pod.uid and found.carries(key.namespace, key.name)
 
-    def _revoked_into(self, key: ObjectKey, seen: Observed, now: datetime) -> frozenset[str]:
-        """Secrets of certificates that are revoked; of interest while none is given."""
-        if isinstance(seen.verdict, Granted) or seen.metadata is None:
-            return frozenset()
-        grants = (
-            _grant(entry.issued.grant)
+    def _with_revoked(self, key: ObjectKey, seen: Observed, now: datetime) -> Observed:
+        """Add what certificates tell that are revoked."""
+        uid = None if seen.metadata is None else seen.metadata.uid
+        revoked = [
+            entry.issued
             for entry in self._ledger.state.entries_of(key.namespace, key.name)
-            if entry.revoked is not None
-            and entry.issued.uid == seen.metadata.uid
-            and entry.issued.pod is None
-            and entry.issued.not_after >= now
-        )
-        return frozenset(
-            grant.secret_name
-            for grant in grants
-            if grant is not None and grant.secret_name is not None
+            if entry.revoked is not None and entry.issued.uid == uid and entry.issued.pod is None
+        ]
+        if not revoked:
+            return seen
+        grants = (_grant(each.grant) for each in revoked if each.not_after >= now)
+        names = (None if grant is None else grant.secret_name for grant in grants)
+        return replace(
+            seen,
+            revoked_into=frozenset(name for name in names if name is not None),
+            replaced=frozenset(each.replaces for each in revoked if each.replaces is not None),
         )
 
     def _held(self, key: ObjectKey, now: datetime) -> tuple[Held, ...]:
