@@ -160,6 +160,7 @@ lock: $(STAMP) ## Resolve the dependencies anew, and lock them by hash
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml --extra operator
 	$(LOCK) --output-file requirements/dev.txt pyproject.toml --extra operator --group dev
 	$(LOCK) --output-file requirements/examples.txt pyproject.toml --group examples
+	$(LOCK) --output-file requirements/clients.txt --group clients
 	$(LOCK) --output-file requirements/go.txt --group go
 
 changelog: $(STAMP) ## Show what the fragments in changelog.d say together

@@ -22,17 +22,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agentid import __version__
+from e2e import toolchain
 from e2e.cache import alone, cache
 from e2e.errors import E2EError
 from e2e.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
+    "CLIENTS_IMAGE",
     "EXAMPLE_IMAGE",
     "IMAGE",
     "BuiltImage",
+    "clients_image",
     "example_image",
     "image",
     "load",
@@ -45,6 +48,9 @@ IMAGE: Final = f"localhost/agentid:{__version__}"
 
 EXAMPLE_IMAGE: Final = f"localhost/agentid-example:{__version__}"
 """The agents of examples/; their manifests ask for it."""
+
+CLIENTS_IMAGE: Final = f"localhost/agentid-clients:{__version__}"
+"""Clients of the Workload API and of SDS that others wrote, for tests."""
 
 _ROOT: Final = Path(__file__).parent.parent
 _SBOM: Final = "usr/share/agentid/sbom.cdx.json"
@@ -60,6 +66,8 @@ class _Recipe:
         lock: The requirements that are installed in it.
         folders: What else goes into it.
         sbom: Where in it its SBOM is, None where it has none.
+        program: Builds a program in Go that goes into it, from one of the folders; its Dockerfile
+            finds it in the context `programs`.
     """
 
     tag: str
@@ -67,6 +75,7 @@ class _Recipe:
     lock: str
     folders: tuple[str, ...]
     sbom: str | None = None
+    program: Callable[[], Path] | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -86,6 +95,13 @@ _EXAMPLE: Final = _Recipe(
     "examples/Dockerfile",
     "requirements/examples.txt",
     ("examples", "operator/agentid"),
+)
+_CLIENTS: Final = _Recipe(
+    CLIENTS_IMAGE,
+    "tests/support/clients/Dockerfile",
+    "requirements/clients.txt",
+    ("tests/support/clients", "tests/node/gospiffe"),
+    program=toolchain.gospiffe,
 )
 
 _SUITE: Final = "trixie"
@@ -128,6 +144,15 @@ def example_image() -> BuiltImage:
         E2EError: It cannot be built here; the message says what is missing.
     """
     return _image(_EXAMPLE)
+
+
+def clients_image() -> BuiltImage:
+    """Return the image of SPIFFE clients that others wrote, likewise.
+
+    Raises:
+        E2EError: It cannot be built here; the message says what is missing.
+    """
+    return _image(_CLIENTS)
 
 
 def _image(recipe: _Recipe) -> BuiltImage:
@@ -222,8 +247,11 @@ def _build(recipe: _Recipe, built: BuiltImage) -> None:
         _run(*buildah, "add", empty, base)
         _run(*buildah, "commit", "--quiet", "--rm", empty, f"localhost/{from_line[1]}")
         (work / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+        programs: list[str] = []
+        if recipe.program is not None:
+            programs = ["--build-context", f"programs={recipe.program().parent}"]
         _run(
-            *buildah, "bud", "--isolation", "chroot", "--pull-never",
+            *buildah, "bud", *programs, "--isolation", "chroot", "--pull-never",
             "--timestamp", "0", "--file", dockerfile, "--tag", recipe.tag,
             "--volume", f"{work / 'pip.conf'}:/etc/pip.conf:ro",
             "--volume", f"{wheels}:/wheels:ro",

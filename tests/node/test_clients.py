@@ -30,9 +30,9 @@ async def client(kind: str, path: Path) -> AsyncIterator[Callable[[str], Awaitab
     """A running client, to ask."""
     program = [sys.executable, str(CLIENT)] if kind == "py-spiffe" else [str(gospiffe())]
     process = await asyncio.create_subprocess_exec(
-        *program, f"unix://{path}",
+        *program,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+        env={**os.environ, "GRPC_VERBOSITY": "NONE", "SPIFFE_ENDPOINT_SOCKET": f"unix://{path}"},
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.support.envoy import agent_socket, backend, bootstrap, listener, tls
 from tests.support.node import POD, SteeredSource, served
 from tests.support.probing import ports
 
@@ -24,88 +25,17 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
-FILTERS: Final = "type.googleapis.com/envoy.extensions.filters"
 ROTATIONS: Final = 12
 PAUSE: Final = 0.4
 CALLER = "spiffe://example.org/ns/finance/agent/invoice-reader"
 SERVER = "spiffe://example.org/ns/finance/agent/ledger"
 
 
-def address(port: int) -> Json:
-    """An address on this machine."""
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def tls(kind: str, peers: str, **more: object) -> Json:
-    """Certificate and trust by SDS from the cluster `agent_socket`."""
-    source = {
-        "resource_api_version": "V3",
-        "api_config_source": {
-            "api_type": "GRPC",
-            "transport_api_version": "V3",
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "agent_socket"}}],
-        },
-    }
-    common = {
-        "tls_certificate_sds_secret_configs": [{"name": "default", "sds_config": source}],
-        "validation_context_sds_secret_config": {"name": peers, "sds_config": source},
-    }
-    return {
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {"@type": f"{TLS}.{kind}", "common_tls_context": common, **more},
-    }
-
-
-def listener(port: int, route: Json, **chain: object) -> Json:
-    """HTTP on a port; it tells who called."""
-    manager = f"{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager"
-    router = {"@type": f"{FILTERS}.http.router.v3.Router"}
-    peer = {"header": {"key": "x-peer", "value": "%DOWNSTREAM_PEER_URI_SAN%"}}
-    host = {
-        "name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}],
-        "response_headers_to_add": [peer],
-    }  # fmt: skip
-    connections = {
-        "@type": manager,
-        "stat_prefix": "test",
-        "common_http_protocol_options": {"max_requests_per_connection": 3},
-        "http_filters": [{"name": "router", "typed_config": router}],
-        "route_config": {"virtual_hosts": [host]},
-    }
-    filters = [{"name": "http", "typed_config": connections}]
-    return {
-        "name": str(port), "address": address(port),
-        "filter_chains": [{"filters": filters, **chain}],
-    }  # fmt: skip
-
-
-def socket_cluster(path: Path) -> Json:
-    """A pod's socket, spoken to in HTTP/2."""
-    options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    http2 = {"@type": options, "explicit_http_config": {"http2_protocol_options": {}}}
-    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}}}
-    return {
-        "name": "agent_socket",
-        "connect_timeout": "2s",
-        "typed_extension_protocol_options": {options.partition("/")[2]: http2},
-        "load_assignment": {
-            "cluster_name": "agent_socket", "endpoints": [{"lb_endpoints": [endpoint]}]
-        },
-    }  # fmt: skip
-
-
 @contextlib.asynccontextmanager
 async def envoy(folder: Path, name: str, *resources: Json, port: int) -> AsyncIterator[None]:
     """Run one until the context is left; it listens by then."""
-    listeners = [each for each in resources if "address" in each]
-    clusters = [each for each in resources if "address" not in each]
-    config = {
-        "node": {"id": name, "cluster": "test"},
-        "static_resources": {"listeners": listeners, "clusters": clusters},
-    }
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(bootstrap(name, *resources)))
     program = str(files("envoy") / "_bin" / "envoy")
     log = folder / f"{name}.log"
     with log.open("wb") as output:
@@ -160,25 +90,19 @@ async def test_mutual_tls_through_rotations(
         disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
     )  # fmt: skip
     hello = {"direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
-    upstream = {
-        "name": "server",
-        "connect_timeout": "2s",
-        "load_assignment": {
-            "cluster_name": "server",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(door)}}]}],
-        },
-        "transport_socket": tls("UpstreamTlsContext", peers, max_session_keys=0),
-    }
+    told = {"x-peer": "%DOWNSTREAM_PEER_URI_SAN%"}
+    trusting = tls("UpstreamTlsContext", peers, max_session_keys=0)
+    upstream = backend("server", "127.0.0.1", door, trusting)
     async with (
         served(short_path / "a", caller) as path_a,
         served(short_path / "b", server) as path_b,
         envoy(
-            short_path, "server", listener(door, hello, transport_socket=asks),
-            socket_cluster(path_b), port=door,
+            short_path, "server", listener(door, hello, told, transport_socket=asks),
+            agent_socket(str(path_b)), port=door,
         ),
         envoy(
-            short_path, "caller", listener(way_out, {"route": {"cluster": "server"}}), upstream,
-            socket_cluster(path_a), port=way_out,
+            short_path, "caller", listener(way_out, {"route": {"cluster": "server"}}, {}), upstream,
+            agent_socket(str(path_a)), port=way_out,
         ),
     ):  # fmt: skip
         for _ in range(100):

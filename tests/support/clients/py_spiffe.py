@@ -1,4 +1,4 @@
-"""py-spiffe against a Workload API socket, in a process of its own.
+"""py-spiffe on the Workload API socket that SPIFFE_ENDPOINT_SOCKET names, in a process of its own.
 
 Its generated messages and ours have the same names, so one process cannot load both. Reads words
 from standard input and answers each with a line of JSON.
@@ -10,7 +10,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from spiffe import JwtSource, TrustDomain, WorkloadApiClient, X509Source
+from spiffe import JwtSource, WorkloadApiClient, X509Source
 from spiffe.svid.jwt_svid import JwtSvid
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-def main(socket: str) -> None:
+def main() -> None:
     """Answer until standard input ends."""
-    client = WorkloadApiClient(socket)
+    client = WorkloadApiClient()
     x509 = X509Source(client)
-    tokens = JwtSource(WorkloadApiClient(socket))
+    tokens = JwtSource(WorkloadApiClient())
 
     def svid() -> object:
         held = x509.svid
@@ -31,14 +31,15 @@ def main(socket: str) -> None:
 
     def jwt() -> object:
         held = tokens.fetch_svid({"erp"})
-        bundle = client.fetch_jwt_bundles().get_bundle_for_trust_domain(TrustDomain("example.org"))
+        domain = held.spiffe_id.trust_domain
+        bundle = client.fetch_jwt_bundles().get_bundle_for_trust_domain(domain)
         if bundle is None:
             return None
         checked = JwtSvid.parse_and_validate(held.token, bundle, {"erp"})
         return {"id": str(checked.spiffe_id), "audience": sorted(checked.audience)}
 
     def fresh() -> object:
-        return str(WorkloadApiClient(socket).fetch_x509_svid().spiffe_id)
+        return str(WorkloadApiClient().fetch_x509_svid().spiffe_id)
 
     answers: dict[str, Callable[[], object]] = {
         "svid": svid, "jwt": jwt, "fresh": fresh
@@ -52,4 +53,4 @@ def main(socket: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
