@@ -13,7 +13,7 @@ import pytest
 
 from e2e.image import CLIENTS_IMAGE, clients_image, load
 from tests.support.api import until
-from tests.support.envoy import agent_socket, backend, bootstrap, listener, tls
+from tests.support.envoy import agent_socket, backend, bootstrap, downstream, listener, upstream
 from tests.support.node_plane import MOUNT, NodePlane
 from tests.support.opted_in import pod
 from tests.support.release import AGENTS
@@ -48,22 +48,21 @@ def spiffe_id(name: str) -> str:
 
 
 def clients_pod(name: str, envoy: Json) -> Json:
-    """A pod in which clients are started, with an Envoy beside."""
+    """A pod of an Envoy, in whose one container the other clients are started.
+
+    The node copies an image's files for each container.
+    """
     body = pod(name, name, initContainers=[])
     (main,) = body["spec"]["containers"]
-    main |= {"image": CLIENTS_IMAGE, "command": ["sleep", "infinity"]}
     options = ["--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
     command = ["envoy", *options, "--config-yaml", json.dumps(envoy)]
-    body["spec"]["containers"] = [main, {**main, "name": "envoy", "command": command}]
+    main |= {"image": CLIENTS_IMAGE, "command": command}
     return body
 
 
 def server_envoy() -> Json:
     """It answers `hello` to `caller` and to nobody else, and tells whom it answered."""
-    asks = tls(
-        "DownstreamTlsContext", "ROOTCA", spiffe_id("caller"), require_client_certificate=True,
-        disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
-    )  # fmt: skip
+    asks = downstream("ROOTCA", spiffe_id("caller"))
     hello = {"direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
     told = {"x-caller": "%DOWNSTREAM_PEER_URI_SAN%", "x-caller-serial": "%DOWNSTREAM_PEER_SERIAL%"}
     door = listener(DOOR, hello, told, host="0.0.0.0", transport_socket=asks)
@@ -75,7 +74,7 @@ def caller_envoy(name: str, server: str) -> Json:
     resources = [agent_socket(f"{MOUNT}/workload.sock")]
     told = {"x-server-since": "%UPSTREAM_PEER_CERT_V_START%"}
     for port, expected in ((WAY_OUT, "server"), (MISTAKEN, "stranger")):
-        trusts = tls("UpstreamTlsContext", "ROOTCA", spiffe_id(expected), max_session_keys=0)
+        trusts = upstream("ROOTCA", spiffe_id(expected))
         resources += [
             backend(expected, server, DOOR, trusts),
             listener(port, {"route": {"cluster": expected}}, told),
@@ -93,12 +92,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodePlane]:
         for name in ("server", "caller", "stranger"):
             made.settle(name, *BRISK)
         made.release.apply(clients_pod("server", server_envoy()))
-        made.running("server")
+        made.running("server", 180)
         address = made.pod("server")["status"]["podIP"]
         callers = ("caller", "stranger")
         made.release.apply(*(clients_pod(each, caller_envoy(each, address)) for each in callers))
         for name in callers:
-            made.running(name)
+            made.running(name, 180)
         yield made
     finally:
         made.end()

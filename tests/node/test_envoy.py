@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.support.envoy import agent_socket, backend, bootstrap, listener, tls
+from tests.support.envoy import agent_socket, backend, bootstrap, downstream, listener, upstream
 from tests.support.node import POD, SteeredSource, served
 from tests.support.probing import ports
 
@@ -85,14 +85,11 @@ async def test_mutual_tls_through_rotations(
     door, way_out = ports(2)
     (short_path / "a").mkdir()
     (short_path / "b").mkdir()
-    asks = tls(
-        "DownstreamTlsContext", peers, require_client_certificate=True,
-        disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
-    )  # fmt: skip
+    asks = downstream(peers)
     hello = {"direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
     told = {"x-peer": "%DOWNSTREAM_PEER_URI_SAN%"}
-    trusting = tls("UpstreamTlsContext", peers, max_session_keys=0)
-    upstream = backend("server", "127.0.0.1", door, trusting)
+    passed_on = {"route": {"cluster": "server"}}
+    server_cluster = backend("server", "127.0.0.1", door, upstream(peers))
     async with (
         served(short_path / "a", caller) as path_a,
         served(short_path / "b", server) as path_b,
@@ -101,7 +98,7 @@ async def test_mutual_tls_through_rotations(
             agent_socket(str(path_b)), port=door,
         ),
         envoy(
-            short_path, "caller", listener(way_out, {"route": {"cluster": "server"}}, {}), upstream,
+            short_path, "caller", listener(way_out, passed_on, {}), server_cluster,
             agent_socket(str(path_a)), port=way_out,
         ),
     ):  # fmt: skip

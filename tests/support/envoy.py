@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["agent_socket", "backend", "bootstrap", "listener", "tls"]
+__all__ = ["agent_socket", "backend", "bootstrap", "downstream", "listener", "upstream"]
 
 Json = dict[str, Any]
 
@@ -20,7 +20,7 @@ def _address(host: str, port: int) -> Json:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def tls(kind: str, peers: str, peer: str | None = None, **more: object) -> Json:
+def _tls(kind: str, peers: str, peer: str | None = None, **more: object) -> Json:
     """Certificate and trust by SDS from the cluster `agent_socket`.
 
     Args:
@@ -48,6 +48,19 @@ def tls(kind: str, peers: str, peer: str | None = None, **more: object) -> Json:
         "name": "envoy.transport_sockets.tls",
         "typed_config": {"@type": f"{TLS}.{kind}", "common_tls_context": common, **more},
     }
+
+
+def downstream(peers: str, peer: str | None = None) -> Json:
+    """What a listener asks of its callers; no session is resumed, as nobody is verified then."""
+    return _tls(
+        "DownstreamTlsContext", peers, peer, require_client_certificate=True,
+        disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
+    )  # fmt: skip
+
+
+def upstream(peers: str, peer: str | None = None) -> Json:
+    """What a cluster asks of its server, likewise."""
+    return _tls("UpstreamTlsContext", peers, peer, max_session_keys=0)
 
 
 def listener(
