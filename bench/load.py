@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agentid.clock import SystemClock
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentid.kube.objects import JsonObject
     from agentid.kube.resources import Resource
 
-__all__ = ["IN_FLIGHT", "Watcher", "many", "watching"]
+__all__ = ["IN_FLIGHT", "Seen", "Watcher", "many", "watching"]
 
 IN_FLIGHT = 32
 """Requests at a time; more only queue up in the API server."""
@@ -31,30 +31,19 @@ _PATIENCE = 300.0
 """Seconds without any progress after which a run is given up."""
 
 
-@dataclass
-class Watcher:
-    """What a watch of one kind in one namespace has told.
+class Seen(ABC):
+    """What a watch of one kind in one namespace has told."""
 
-    Attributes:
-        condition: The condition whose truth makes an object Ready.
-        created: When each create was sent, by name.
-        ready: When each object was first seen Ready.
-        gone: When each was seen gone.
-    """
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
 
-    condition: str = "Ready"
-    created: dict[str, float] = field(default_factory=dict)
-    ready: dict[str, float] = field(default_factory=dict)
-    gone: dict[str, float] = field(default_factory=dict)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    @abstractmethod
+    def note(self, name: str, body: JsonObject | None) -> None:
+        """Take note of an object, None for one that is gone."""
 
     def see(self, name: str, body: JsonObject | None) -> None:
-        """Take note of an object, None for one that is gone."""
-        now = time.monotonic()
-        if body is None:
-            self.gone.setdefault(name, now)
-        elif is_ready(body, self.condition):
-            self.ready.setdefault(name, now)
+        """The same, and whoever waits looks again."""
+        self.note(name, body)
         self._changed.set()
 
     async def until(self, what: str, condition: Callable[[], bool]) -> None:
@@ -71,6 +60,36 @@ class Watcher:
                 msg = f"{what}: nothing has happened for {_PATIENCE:.0f} s"
                 raise E2EError(msg) from None
 
+
+class Watcher(Seen):
+    """When objects were created, Ready and gone.
+
+    Attributes:
+        created: When each create was sent, by name.
+        ready: When each object was first seen Ready.
+        gone: When each was seen gone.
+    """
+
+    def __init__(self, condition: str = "Ready") -> None:
+        """Begin with nothing.
+
+        Args:
+            condition: The condition whose truth makes an object Ready.
+        """
+        super().__init__()
+        self._condition = condition
+        self.created: dict[str, float] = {}
+        self.ready: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
+
+    def note(self, name: str, body: JsonObject | None) -> None:
+        """Note the moment."""
+        now = time.monotonic()
+        if body is None:
+            self.gone.setdefault(name, now)
+        elif is_ready(body, self._condition):
+            self.ready.setdefault(name, now)
+
     def latencies(self, names: Iterable[str]) -> list[float]:
         """Seconds from create to Ready."""
         return [self.ready[name] - self.created[name] for name in names]
@@ -78,14 +97,13 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(
-    client: Client, resource: Resource, namespace: str, condition: str
-) -> AsyncIterator[Watcher]:
-    """Watch a kind in a namespace while the context is open.
+    client: Client, resource: Resource, namespace: str, seen: Seen
+) -> AsyncIterator[None]:
+    """Watch a kind in a namespace while the context is open, and tell what is seen.
 
     Raises:
         AgentIdError: It cannot be watched.
     """
-    seen = Watcher(condition)
     synced = asyncio.Event()
 
     async def follow() -> None:
@@ -104,7 +122,7 @@ async def watching(
         await synced.wait()
         if task.done():
             await task  # it ended before it began, and says why
-        yield seen
+        yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

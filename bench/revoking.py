@@ -33,7 +33,7 @@ from agentid.kube.credentials import load_credentials
 from agentid.kube.resources import AGENT_IDENTITIES, SECRETS
 from bench.__main__ import positive
 from bench.figures import Latency
-from bench.load import many, watching
+from bench.load import Watcher, many, watching
 from bench.lookups import Lookups
 from bench.namespaces import namespace_of_its_own
 from bench.templates import Template
@@ -158,7 +158,8 @@ async def _made(client: Client, prefix: str, number: int) -> dict[str, Leaf]:
     template = Template.read(_TEMPLATE)
     bodies = [template.body(_HOME, index, prefix) for index in range(number)]
     names = [str(body["metadata"]["name"]) for body in bodies]  # type: ignore[index]
-    async with watching(client, AGENT_IDENTITIES, _HOME, "Ready") as seen:
+    seen = Watcher()
+    async with watching(client, AGENT_IDENTITIES, _HOME, seen):
         await many(partial(client.create, AGENT_IDENTITIES, body) for body in bodies)
         await seen.until("all Ready", lambda: all(name in seen.ready for name in names))
     return {name: await _leaf(client, name) for name in names}

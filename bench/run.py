@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.kube.objects import ObjectKey
 from bench.figures import Counts, Latency
-from bench.load import many, watching
+from bench.load import Watcher, many, watching
 from bench.namespaces import namespace_of_its_own
 from bench.processes import Meter
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject
     from agentid.kube.resources import Resource
-    from bench.load import Watcher
     from bench.processes import Usage
     from bench.templates import Template
 
@@ -97,9 +96,10 @@ async def measure(
 ) -> Result:
     """Measure one template in a namespace of its own."""
     resource = await template.resource(client)
+    seen = Watcher(plan.condition)
     async with (
         namespace_of_its_own(client, namespace),
-        watching(client, resource, namespace, plan.condition) as seen,
+        watching(client, resource, namespace, seen),
     ):
         load = _Load(client, resource, seen)
         # The first one waits for what is made once, such as the authorities of an issuer.

@@ -15,10 +15,10 @@ import aiohttp
 from agentid.kube.resources import AGENT_CLASSES, AGENT_IDENTITIES, AGENT_REVOCATIONS
 from bench.bare import bare
 from bench.figures import Latency
-from bench.load import many
+from bench.load import many, watching
 from bench.namespaces import namespace_of_its_own
 from bench.processes import control_plane
-from bench.scale.agents import following
+from bench.scale.agents import Agents
 from bench.scale.recording import Recorder
 from bench.templates import Template
 from e2e.errors import E2EError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject
     from bench.bare import Bare
-    from bench.scale.agents import Agents
     from bench.scale.recording import Stage
     from e2e.install import Operator
     from e2e.providers import Cluster
@@ -85,9 +84,10 @@ class Life:
         """Live it, and yield each stage as it is over."""
         operator = await self._start("first")
         try:
+            agents = Agents()
             async with (
                 namespace_of_its_own(self._client, _HOME),
-                following(self._client, _HOME) as agents,
+                watching(self._client, AGENT_IDENTITIES, _HOME, agents),
             ):
                 yield await self._created(agents, self._recorder(operator))
                 operator.stop(60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -281,5 +280,7 @@ def test_a_request_that_is_deleted_while_it_waits_leaves_nothing(
     waits(api, kubelets, request, "IdentityNotFound")
     kubelets.delete(request)
     agent("late")
-    time.sleep(2)
-    nothing_on_record(api, namespace)
+    later = kubelets.pod(namespace, "later", identity="late")
+    kubelets.until_answered(kubelets.ask(kubelets.asking(later)))
+    found = [each.pod and each.pod.name for each in api.ledger().of(namespace, "late")]
+    assert found == ["later"]
