@@ -1,7 +1,8 @@
 """What a field may hold: one marker per sort of value, for the parser and for the CRD alike.
 
 A marker stands in `Annotated[type, marker]`. Pydantic asks it to validate; `agentid.api.crd` asks
-it for its part of the schema. So a bound is written down once.
+it for its part of the schema. So a bound is written down once. It is one list of markers, and grows
+with the sorts of values.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ How it knows what a Secret holds, though nobody may read Secrets: a certificate 
 stood there when it was made (`replaces`). So a record that replaces the one in the status came
 after it, and its delivery is unconfirmed; it may or may not lie in the Secret, and is replaced. The
 times on records decide as little as possible: clocks differ between replicas, and are set back.
+Every standing is decided here, side by side, however long the module: what is kept in one has to be
+seen beside what is taken away in another.
 """
 
 from __future__ import annotations

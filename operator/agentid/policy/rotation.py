@@ -13,7 +13,7 @@
 
 Pure: given the authorities, what is wished and what is in use, it names the one next step. Each
 step is stored by itself before the next is looked for, so a rotation goes on wherever it was
-interrupted.
+interrupted. All steps stand side by side, however many: which one comes first is what matters.
 """
 
 from __future__ import annotations

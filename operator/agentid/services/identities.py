@@ -8,7 +8,8 @@ anywhere:
 
 Revocations come first, since nothing that follows may delay them. A certificate is on the ledger
 before it is in the Secret, and in the status after it was delivered; what a crash leaves between
-these steps, the next pass sees on the ledger.
+these steps, the next pass sees on the ledger. The steps stand in one module, however long, so that
+their order can be read in one place.
 """
 
 from __future__ import annotations
