@@ -92,6 +92,9 @@ async def test_a_defect_shows_on_its_item_alone(monkeypatch: pytest.MonkeyPatch)
         found = await refusal(service)
         assert found.reason == "InternalError"
         assert "ZeroDivisionError" not in str(found)
+        assert len(service.there.live()) == 1
+        await in_virtual_time(service.there.clock, until_settled(service))
+        assert service.there.live() == [], "nobody has it"
 
 
 @pytest.mark.parametrize("fault", [Fault.AFTER, Fault.LATE])

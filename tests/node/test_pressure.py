@@ -14,7 +14,7 @@ import pytest
 from agentid.clock import SystemClock
 from agentid.errors import InternalError, UnavailableError
 from agentid.node.issuer import Change, ChangeKind, RefusedError
-from agentid.node.material import Ended
+from agentid.node.material import Ended, Starting
 from agentid.node.mounts import Tmpfs, mounts, unmount
 from agentid.testing.node_issuer import FakeNodeIssuer
 from tests.support.node import POD, Stream, connected
@@ -153,27 +153,33 @@ async def test_a_full_state_folder(node: Node) -> None:
     assert node.left() == []
 
 
+@dataclasses.dataclass(slots=True)
 class Overtaken(FakeNodeIssuer):
-    """The feed tells of the revocation before the answer with the certificate arrives."""
+    """The feed tells of the revocation before the answer with the certificate arrives.
+
+    Attributes:
+        overtakes: Which call's certificate is revoked so.
+        serial_told: Whether the feed names it; otherwise the pod loses whatever it has.
+    """
+
+    overtakes: int = 1
+    serial_told: bool = True
 
     async def x509(self, pod: PodProof, csr_der: bytes) -> X509Grant:
         """Issue, and revoke at once."""
         grant = await FakeNodeIssuer.x509(self, pod, csr_der)
-        if self.calls["x509"] == self.slow_from:
-            serial = self.issued[-1].serial
+        if self.calls["x509"] == self.overtakes:
+            serial = self.issued[-1].serial if self.serial_told else None
             self.tell(Change(ChangeKind.REVOKED, pod.uid, serial, "KeyCompromise", "it leaked"))
             for _ in range(20):
                 await asyncio.sleep(0)
         return grant
 
-    slow_from = 1
-
 
 @pytest.mark.parametrize("call", [1, 2], ids=["first", "renewal"])
 async def test_a_revocation_overtakes_its_certificate(node: Node, call: int) -> None:
     """A certificate that is revoked before it arrives is not served, the first one neither."""
-    node.issuer = Overtaken(SystemClock())
-    Overtaken.slow_from = call
+    node.issuer = Overtaken(SystemClock(), overtakes=call)
     async with node.driver() as driver:
         await until("the feed", lambda: node.issuer.followers)
         if call == 1:
@@ -187,6 +193,40 @@ async def test_a_revocation_overtakes_its_certificate(node: Node, call: int) -> 
         with pytest.raises(RefusedError, match="it leaked"):
             await volume.obtain()
         assert pair(node.target()) == first
+
+
+@pytest.mark.parametrize("serial_told", [True, False], ids=["serial", "pod"])
+async def test_a_revocation_overtakes_what_comes_after_another(
+    node: Node, *, serial_told: bool
+) -> None:
+    """Where nothing is left to take away, what is on its way is not served all the same."""
+    node.issuer = Overtaken(SystemClock(), overtakes=2, serial_told=serial_told)
+    async with node.driver() as driver:
+        await until("the feed", lambda: node.issuer.followers)
+        await driver.publish(node.order())
+        (volume,) = driver.volumes.values()
+        first = node.issuer.issued[0].serial
+        node.issuer.tell(Change(ChangeKind.REVOKED, POD.uid, first, "KeyCompromise", "stolen"))
+        await until("taken away", lambda: isinstance(volume.state.value, Ended))
+        with pytest.raises(RefusedError, match=r"it leaked|was revoked"):
+            await volume.obtain()
+        assert isinstance(volume.state.value, Ended)
+        assert not (node.target() / "tls.crt").exists()
+        await volume.obtain()
+        pair(node.target())
+
+
+async def test_what_ran_out_is_not_ended_by_the_end_of_another(node: Node) -> None:
+    """After an outage the feed tells again of what was revoked, and was never this pod's."""
+    node.issuer.lifetime = timedelta(seconds=2)
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+        (volume,) = driver.volumes.values()
+        node.issuer.go_away()
+        await until("run out", lambda: isinstance(volume.state.value, Starting), 5)
+        assert not volume.revoke("abc123", "Superseded", "it was made in doubt")
+        assert isinstance(volume.state.value, Starting)
+        assert node.told.said == []
 
 
 async def test_unpublished_while_it_is_renewed(node: Node) -> None:

@@ -183,6 +183,3 @@ def test_other_annotations_are_denied(annotations: dict[str, str], message: str)
     assert found.reason.value == "InvalidUnverifiedUserAnnotations"
     assert message in found.message
     assert len(found.message) < 1000
-
-
-# What the identity allows

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentid.api import DeliveryMode
+from agentid.api.fields import format_time
 from agentid.identity import PodRef, SerialNumber
 from agentid.services.notices import Notices
 from agentid.signer.request import PodCertificateRequest
@@ -278,6 +279,29 @@ async def test_what_waits_at_a_follower_is_tried_again_when_nobody_tells() -> No
             await passes(there, 12)
             there.put_identity()
             await until_answered(there, "req-1", seconds=32)
+
+
+async def test_a_burst_holds_up_what_waits_at_a_follower_for_no_longer() -> None:
+    """Half a minute since it was looked at, however many others are answered meanwhile."""
+    async with scene() as there:
+        there.leads = False
+        there.world.identities.drop(READER)
+        there.put_request()
+        for number in range(40):
+            there.put_request(f"other-{number}")
+        async with running(there):
+            await passes(there, 6)
+            there.put_identity()
+            for number in range(36):
+                denied = {"type": "Denied", "status": "True", "reason": "Test", "message": "-"}
+                denied["lastTransitionTime"] = format_time(there.clock.now())
+                path = f"{REQUESTS}/other-{number}"
+                body = there.server.objects[path]
+                there.server.put(path, {**body, "status": {"conditions": [denied]}})
+                await passes(there, 1)
+                if there.answer("req-1"):
+                    return
+            pytest.fail("it waits until the burst is over")
 
 
 async def test_two_that_answer_the_same_request_leave_one_certificate() -> None:

@@ -24,7 +24,6 @@ from agentid.issuing.refusing import as_refusals, internal
 from agentid.pki.csr import read_csr
 from agentid.pki.keys import check_public_key
 from agentid.policy.plan import renewal_of
-from agentid.services.failure import PassError
 from agentid.services.gathering import held_of
 from agentid.services.issuance import cause_of, held_by_pod, tell_issued
 
@@ -175,23 +174,19 @@ class Certificates:
         self._witness.will_issue(made.record, cause_of(made.record), entitled.seen)
         try:
             await self._issuance.record(made)
-        except PassError:
-            # It may stand on the ledger, or come onto it yet, and nobody has it.
+            self._check_still(decided, made)
+            issued = IssuedX509(
+                made,
+                renewal_of(held_of(made.record), entitled.seen.agent_class),
+                grant,
+                entitled.granted.grant,
+                self._federates_with(grant.issuer_name),
+            )
+            tell_issued(self._metrics, made, grant)
+        except BaseException:  # whatever it was, nobody has what stands on the ledger, or may yet
             self._undelivered.add_doubtful(made.record)
             raise
-        try:
-            self._check_still(decided, made)
-        except RefusedError:
-            self._undelivered.add((made.record,))
-            raise
-        tell_issued(self._metrics, made, grant)
-        return IssuedX509(
-            made,
-            renewal_of(held_of(made.record), entitled.seen.agent_class),
-            grant,
-            entitled.granted.grant,
-            self._federates_with(grant.issuer_name),
-        )
+        return issued
 
     def _check_still(self, decided: Decided, made: Made) -> None:
         """Hold what was made against what came while it was being recorded.

@@ -17,7 +17,10 @@ __all__ = ["PASSING", "RefusalReason", "RefusedError"]
 
 
 class RefusalReason(StrEnum):
-    """Reasons of the service's own; `docs/reference/issuer-service.md` explains each."""
+    """Reasons of the service's own; `policy.entitlement` has those of every door.
+
+    `docs/reference/issuer-service.md` explains each.
+    """
 
     MALFORMED = "Malformed"
     """The request is not what the service reads."""
@@ -39,16 +42,8 @@ class RefusalReason(StrEnum):
     """The pod runs as another ServiceAccount than its token says."""
     NO_IDENTITY = "NoIdentity"
     """The pod has no label that names an AgentIdentity."""
-    IDENTITY_NOT_FOUND = "IdentityNotFound"
-    """There is no AgentIdentity of this name in the pod's namespace."""
-    NOT_ITS_SERVICE_ACCOUNT = "NotItsServiceAccount"
-    """The identity is bound to another ServiceAccount than the pod runs as."""
-    DELIVERED_OTHERWISE = "DeliveredOtherwise"
-    """The AgentIdentity delivers another way than by CSI."""
     REQUEST_INVALID = "RequestInvalid"
     """The certificate signing request cannot be read, or its key is weak."""
-    UNSUPPORTED_KEY_TYPE = "UnsupportedKeyType"
-    """The key is of another algorithm than the class asks for."""
     NO_CERTIFICATE = "NoCertificate"
     """The pod holds no certificate on which a JWT-SVID could stand."""
     NO_TOKENS = "NoTokens"
@@ -84,7 +79,7 @@ class RefusedError(AgentIdError):
     """No answer but a refusal.
 
     Attributes:
-        reason: One of `RefusalReason`, or of the conditions' reasons.
+        reason: One of `RefusalReason`, of `WithheldReason`, or of the conditions' reasons.
         final: Whether the pod is to have nothing any more, now; else it keeps what it holds.
         key_algorithm: The kind of key to ask with instead, where that is the matter.
         retry_after: How long to wait at least, if that is known.

@@ -232,12 +232,11 @@ class Driver:
         began = self._clock.monotonic()
         try:
             await self._publish_first(key, order)
-        except OSError as error:
-            self._metrics.publications.labels("InternalError").inc()
-            message = f"{order.target}: the node does not let us mount there: {error}"
-            raise InternalError(message) from error
-        except BaseException as error:  # counted, and raised as it is
+        except BaseException as error:  # counted, whatever it is
             self._metrics.publications.labels(failure(error)).inc()
+            if isinstance(error, OSError):
+                message = f"{order.target}: the node does not let us mount there: {error}"
+                raise InternalError(message) from error
             raise
         self._metrics.publications.labels("").inc()
         self._metrics.publish_seconds.observe(self._clock.monotonic() - began)
@@ -310,8 +309,7 @@ class Driver:
         except InputError:
             self._parts.states.forget(state.key)
             return
-        begun = state.held is None and state.ended is None
-        if begun or not target.parent.is_dir():
+        if state.begun or not target.parent.is_dir():
             # The kubelet was not told of it, or has forgotten the pod.
             await self._discard(state.key, target)
             return

@@ -333,18 +333,19 @@ class PodVolume:
         A serial that the pod does not hold may be that of the certificate which is on its way to
         it: the feed of revocations is quicker at times than the answer.
         """
+        reason, message = reason or _REVOKED, message or "it was revoked"
+        if serial is None:
+            self._takings += 1  # what is on its way is meant, too, where nothing is left to take
+        elif self._obtaining.locked():
+            self._revoked[serial] = (reason, message)
         serving = self.state.value
         if isinstance(serving, Ended):
             return False
-        if serial is not None:
-            if self._obtaining.locked():
-                self._revoked[serial] = (reason or _REVOKED, message or "it was revoked")
-            if isinstance(serving, Serving):
-                if serving.material.serial != serial:
-                    return False
-            elif self.held is None:
-                return False
-        self.take_away(reason or _REVOKED, message or "it was revoked")
+        if serial is not None and not (
+            isinstance(serving, Serving) and serving.material.serial == serial
+        ):
+            return False
+        self.take_away(reason, message)
         return True
 
     def _show(self, material: Material, before: VolumeState) -> None:
@@ -358,7 +359,7 @@ class PodVolume:
         try:
             self._parts.states.save(self.saved)
         except UnavailableError as error:
-            if before.held is None:
+            if before.begun:
                 raise  # without a record of it a restart would take it for never published
             _log.warning("state_not_kept", pod_uid=self.pod.uid, error=str(error))
 

@@ -73,6 +73,11 @@ class VolumeState:
         """The name of its files."""
         return volume_key(self.volume_id)
 
+    @property
+    def begun(self) -> bool:
+        """Whether its first publication has begun, and not come to its end."""
+        return self.held is None and self.ended is None
+
 
 def volume_key(volume_id: str) -> str:
     """A name for the file system, whatever is in the kubelet's."""

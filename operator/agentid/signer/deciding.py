@@ -118,12 +118,12 @@ class Deciding:
     async def _said(self, key: ObjectKey, withheld: Withheld) -> Denial | Waiting:
         """What a request is told; a no that is final only after the API server was asked."""
         denial = _final(withheld)
-        if denial is None:
-            after = _BEHIND if withheld.reason == WithheldReason.CACHE_BEHIND else None
-            return Waiting(withheld.reason, withheld.message, after)
-        if await self._is_current(key):
-            return denial
-        return Waiting(WaitingReason.CACHE_BEHIND, behind(key).message, _BEHIND)
+        if denial is not None:
+            if await self._is_current(key):
+                return denial
+            withheld = behind(key)
+        after = _BEHIND if withheld.reason == WithheldReason.CACHE_BEHIND else None
+        return Waiting(withheld.reason, withheld.message, after)
 
     async def _is_current(self, key: ObjectKey) -> bool:
         """Whether the API server has of identity and class what was judged by."""
@@ -131,17 +131,16 @@ class Deciding:
         spec = None if known is None else known.get("spec")
         class_name = str(spec.get("className")) if isinstance(spec, dict) else ""
         judged_by = self._world.classes.get(class_name)
+        if known is None or judged_by is None:
+            return False
         try:
             identity = await self._client.get(AGENT_IDENTITIES, key.name, key.namespace)
             agent_class = await self._client.get(AGENT_CLASSES, class_name)
         except NotFoundError:
             return False
-        return (
-            known is not None
-            and judged_by is not None
-            and resource_version_of(known) == resource_version_of(identity)
-            and _generation(judged_by.body) == _generation(agent_class)
-        )
+        return resource_version_of(known) == resource_version_of(identity) and _generation(
+            judged_by.body
+        ) == _generation(agent_class)
 
 
 def _generation(body: Mapping[str, object]) -> tuple[str, int]:

@@ -97,6 +97,8 @@ class _Seen:
     since: float
     left_since: float
     """Since when it has been left to the leader, on a replica that does not lead."""
+    patience: float = _PATIENCE
+    """For how many seconds it is."""
     offered: bool = False
     waiting: Waiting | None = None
     told: set[str] = field(default_factory=set)
@@ -188,7 +190,7 @@ class SignerLoop:
             if seen.offered:
                 self._queue.add(key, Lane.CHANGE)
             else:
-                seen.left_since = now
+                seen.left_since, seen.patience = now, _PATIENCE
 
     def waiting(self) -> Mapping[str, Sequence[float]]:
         """For how many seconds requests have waited, by the reason.
@@ -288,7 +290,7 @@ class SignerLoop:
         now = self._clock.monotonic()
         waited = now - seen.left_since
         lively = now - self._others_answered < _LIVELY
-        return waited >= (_END_OF_PATIENCE if lively else _PATIENCE)
+        return waited >= (_END_OF_PATIENCE if lively else seen.patience)
 
     def _lane(self, request: PodCertificateRequest) -> Lane:
         now = self._clock.now()
@@ -346,7 +348,8 @@ class SignerLoop:
             return
         self._queue.done(key)
         seen.offered = False
-        seen.left_since = self._clock.monotonic() + _END_OF_PATIENCE - _PATIENCE
+        seen.left_since = self._clock.monotonic()
+        seen.patience = _END_OF_PATIENCE if waiting.retry_after is None else _PATIENCE
 
     def _answered(self, seen: _Seen, outcome: Answered) -> None:
         key = seen.request.key

@@ -58,14 +58,10 @@ class Denial:
 
 
 class WaitingReason(StrEnum):
-    """Why a request waits, beside the reasons that conditions of an AgentIdentity give."""
+    """Why a request waits, beside those of `policy.entitlement` and of conditions."""
 
     UNGUARDED = "Unguarded"
     """Anybody may have made the request: no policy was in force that lets only kubelets."""
-    IDENTITY_NOT_FOUND = "IdentityNotFound"
-    """There is no AgentIdentity of this name in the pod's namespace."""
-    DELIVERED_OTHERWISE = "DeliveredOtherwise"
-    """The AgentIdentity delivers another way than by PodCertificate."""
     SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
     """The ServiceAccount of the request is not there."""
     NODE_NOT_FOUND = "NodeNotFound"
@@ -85,7 +81,7 @@ class Waiting:
     """A request that cannot be answered now.
 
     Attributes:
-        reason: One of `WaitingReason`, or of the conditions' reasons.
+        reason: One of `WaitingReason`, of `WithheldReason`, or of the conditions' reasons.
         message: Why, in sentences, with the next step.
         retry_after: How long it is left alone at least, if that is known.
     """
