@@ -6,7 +6,6 @@ and for whatever reason, ends its tokens at once on every replica.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from agentid.issuing.reasons import RefusalReason, RefusedError
 from agentid.issuing.refusing import as_refusals
 from agentid.pki.jwt_svid import MAX_AUDIENCES
 from agentid.services.issuance import held_by_pod, spiffe_id_for
-from agentid.serving.token_bucket import TokenBucket
+from agentid.serving.token_bucket import TokenBuckets
 
 if TYPE_CHECKING:
     from agentid.clock import Clock
@@ -85,7 +84,7 @@ class Minting:
         self._limits = limits
         self._telling = telling
         self._witness = witness
-        self._taken: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._taken = TokenBuckets(limits.pod_tokens, limits.pod_token_burst, _PODS)
 
     async def mint(
         self, plugin: NodePlugin, pod_token: str, audience: tuple[str, ...]
@@ -154,17 +153,10 @@ class Minting:
         Raises:
             RefusedError: It has taken too many.
         """
-        limits, now = self._limits, self._clock.monotonic()
-        bucket = self._taken.pop(pod.uid, None)
-        if bucket is None:
-            bucket = TokenBucket(limits.pod_tokens, limits.pod_token_burst, now)
-        self._taken[pod.uid] = bucket
-        if len(self._taken) > _PODS:
-            self._taken.popitem(last=False)
-        if (seconds := bucket.take(now)) > 0:
+        if (seconds := self._taken.take(pod.uid, self._clock.monotonic())) > 0:
             message = (
-                f"pod {pod.namespace}/{pod.name} takes more than {limits.pod_tokens:g} JWT-SVIDs a "
-                "second; use each until it is about to expire"
+                f"pod {pod.namespace}/{pod.name} takes more than {self._limits.pod_tokens:g} "
+                "JWT-SVIDs a second; use each until it is about to expire"
             )
             raise RefusedError(
                 RefusalReason.OVERLOADED, message, retry_after=timedelta(seconds=seconds)

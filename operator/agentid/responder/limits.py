@@ -6,10 +6,9 @@ Requests are counted in token buckets: one for all, one for each client address.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from agentid.serving.token_bucket import TokenBucket
+from agentid.serving.token_bucket import TokenBucket, TokenBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +31,9 @@ class Throttle:
     """
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
-        self._limits = limits
         self._monotonic = monotonic
         self._all = TokenBucket(limits.rate, limits.burst, monotonic())
-        self._clients: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._clients = TokenBuckets(limits.client_rate, limits.client_burst, _CLIENTS)
 
     def wait(self, client: str) -> float:
         """Count a request of this client.
@@ -44,15 +42,4 @@ class Throttle:
             0 if it may be answered, else the seconds until another one may.
         """
         now = self._monotonic()
-        if self._limits.client_rate > 0:
-            bucket = self._clients.get(client)
-            if bucket is None:
-                bucket = TokenBucket(self._limits.client_rate, self._limits.client_burst, now)
-                self._clients[client] = bucket
-                if len(self._clients) > _CLIENTS:
-                    self._clients.popitem(last=False)
-            else:
-                self._clients.move_to_end(client)
-            if (seconds := bucket.take(now)) > 0:
-                return seconds
-        return self._all.take(now)
+        return self._clients.take(client, now) or self._all.take(now)
