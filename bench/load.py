@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from abc import ABC, abstractmethod
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from agentid.kube.objects import JsonObject
     from agentid.kube.resources import Resource
 
-__all__ = ["IN_FLIGHT", "Seen", "Watcher", "many", "watching"]
+__all__ = ["IN_FLIGHT", "Watcher", "many", "watching"]
 
 IN_FLIGHT = 32
 """Requests at a time; more only queue up in the API server."""
@@ -31,19 +30,34 @@ _PATIENCE = 300.0
 """Seconds without any progress after which a run is given up."""
 
 
-class Seen(ABC):
-    """What a watch of one kind in one namespace has told."""
+class Watcher:
+    """When objects were created, Ready and gone.
 
-    def __init__(self) -> None:
+    Attributes:
+        created: When each create was sent, by name.
+        ready: When each object was first seen Ready.
+        gone: When each was seen gone.
+    """
+
+    def __init__(self, condition: str = "Ready") -> None:
+        """Begin with nothing.
+
+        Args:
+            condition: The condition whose truth makes an object Ready.
+        """
+        self._condition = condition
         self._changed = asyncio.Event()
-
-    @abstractmethod
-    def note(self, name: str, body: JsonObject | None) -> None:
-        """Take note of an object, None for one that is gone."""
+        self.created: dict[str, float] = {}
+        self.ready: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
 
     def see(self, name: str, body: JsonObject | None) -> None:
-        """The same, and whoever waits looks again."""
-        self.note(name, body)
+        """Note the moment, None for an object that is gone; whoever waits looks again."""
+        now = time.monotonic()
+        if body is None:
+            self.gone.setdefault(name, now)
+        elif is_ready(body, self._condition):
+            self.ready.setdefault(name, now)
         self._changed.set()
 
     async def until(self, what: str, condition: Callable[[], bool]) -> None:
@@ -60,36 +74,6 @@ class Seen(ABC):
                 msg = f"{what}: nothing has happened for {_PATIENCE:.0f} s"
                 raise E2EError(msg) from None
 
-
-class Watcher(Seen):
-    """When objects were created, Ready and gone.
-
-    Attributes:
-        created: When each create was sent, by name.
-        ready: When each object was first seen Ready.
-        gone: When each was seen gone.
-    """
-
-    def __init__(self, condition: str = "Ready") -> None:
-        """Begin with nothing.
-
-        Args:
-            condition: The condition whose truth makes an object Ready.
-        """
-        super().__init__()
-        self._condition = condition
-        self.created: dict[str, float] = {}
-        self.ready: dict[str, float] = {}
-        self.gone: dict[str, float] = {}
-
-    def note(self, name: str, body: JsonObject | None) -> None:
-        """Note the moment."""
-        now = time.monotonic()
-        if body is None:
-            self.gone.setdefault(name, now)
-        elif is_ready(body, self._condition):
-            self.ready.setdefault(name, now)
-
     def latencies(self, names: Iterable[str]) -> list[float]:
         """Seconds from create to Ready."""
         return [self.ready[name] - self.created[name] for name in names]
@@ -97,7 +81,7 @@ class Watcher(Seen):
 
 @asynccontextmanager
 async def watching(
-    client: Client, resource: Resource, namespace: str, seen: Seen
+    client: Client, resource: Resource, namespace: str, seen: Watcher
 ) -> AsyncIterator[None]:
     """Watch a kind in a namespace while the context is open, and tell what is seen.
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentid.kube.objects import ObjectKey
-from bench.figures import Counts, Latency
+from bench.counting import quiet
+from bench.figures import Latency
 from bench.load import Watcher, many, watching
 from bench.namespaces import namespace_of_its_own
 from bench.processes import Meter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject
     from agentid.kube.resources import Resource
+    from bench.figures import Counts
     from bench.processes import Usage
     from bench.templates import Template
 
@@ -27,12 +29,6 @@ __all__ = ["Plan", "Result", "measure"]
 
 _SETTLE: Final = 3.0
 """Seconds for work that comes after the last object is Ready, or gone; CPU is read after them."""
-
-_NEVER_QUIET: Final = 120.0
-"""Seconds after which somebody else must be writing, and counting goes on regardless."""
-
-_LOOK: Final = 5.0
-"""Seconds between two looks at the API server's counters, which cost it some CPU."""
 
 _PAUSE: Final = 0.05
 """Seconds between two objects that are created one at a time."""
@@ -109,16 +105,16 @@ async def measure(
             [template.body(namespace, index, "idle") for index in range(plan.samples)]
         )
         bodies = [template.body(namespace, index, "busy") for index in range(plan.number)]
-        before, meter = await _quiet(client, plan.quiet), Meter(processes)
+        before, meter = await quiet(client, plan.quiet), Meter(processes)
         seconds, busy = await load.all_at_once(bodies)
         await asyncio.sleep(_SETTLE)
-        costs, middle = meter.read(), await _quiet(client, plan.quiet)
+        costs, middle = meter.read(), await quiet(client, plan.quiet)
 
         names = [ObjectKey.of(body).name for body in bodies]
         meter = Meter(processes)
         delete_seconds = await load.delete(names, namespace)
         await asyncio.sleep(_SETTLE)
-        delete_costs, after = meter.read(), await _quiet(client, plan.quiet)
+        delete_costs, after = meter.read(), await quiet(client, plan.quiet)
     return Result(
         name=template.name,
         resource=resource.plural,
@@ -174,19 +170,3 @@ class _Load:
     async def _create(self, name: str, body: JsonObject) -> None:
         self._seen.created[name] = time.monotonic()
         await self._client.create(self._resource, body)
-
-
-async def _quiet(client: Client, seconds: float) -> Counts:
-    """Wait until nothing was written for so long, and return what was before."""
-    began = changed = time.monotonic()
-    counts = await _counts(client)
-    while (now := time.monotonic()) - changed < seconds and now - began < _NEVER_QUIET:
-        await asyncio.sleep(_LOOK)
-        before, counts = counts, await _counts(client)
-        if counts.done != before.done:
-            changed = time.monotonic()
-    return counts
-
-
-async def _counts(client: Client) -> Counts:
-    return Counts.parse((await client.get_raw("/metrics")).decode())

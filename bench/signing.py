@@ -42,6 +42,7 @@ from agentid.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from bench.__main__ import positive
+from bench.counting import counts
 from bench.figures import Counts, Latency
 from bench.load import many
 from bench.processes import Meter, control_plane
@@ -189,7 +190,7 @@ async def _measure(cluster: Cluster, given: argparse.Namespace) -> None:
                 _report("one at a time", kubelets, idle)
 
                 say(f"{given.number} requests at once")
-                before = Counts.parse((await admin.get_raw("/metrics")).decode())
+                before = await counts(admin)
                 meter = Meter({"operator": running.process.pid, **control_plane(cluster.directory)})
                 burst = list(itertools.islice(bodies, given.number))
                 await many(partial(kubelets.ask, node, body) for node, body in burst)
@@ -197,7 +198,7 @@ async def _measure(cluster: Cluster, given: argparse.Namespace) -> None:
                 _report("at once", kubelets, burst)
                 await asyncio.sleep(3)
                 usage = meter.read()
-                after = Counts.parse((await admin.get_raw("/metrics")).decode()).since(before)
+                after = (await counts(admin)).since(before)
                 _costs(after, given.number)
                 shown = [
                     f"{name} {1000 * each.cpu / given.number:.1f} ms"

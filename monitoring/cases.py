@@ -256,12 +256,12 @@ CASES: Final = (
     ),
     Case(
         "AgentidNodeIssuerAway",
-        {'agentid_node_issuer_silence_seconds{instance="n"}': "61x90"},
+        {'agentid_node_issuer_silence_seconds{instance="n"}': "0x79 61x10"},
         {'agentid_node_issuer_silence_seconds{instance="n"}': "60x90"},
     ),
     Case(
         "AgentidNodeRenewalsOverdue",
-        {'agentid_node_renewal_overdue_seconds{instance="n"}': "61x90"},
+        {'agentid_node_renewal_overdue_seconds{instance="n"}': "0x79 61x10"},
         {'agentid_node_renewal_overdue_seconds{instance="n"}': "60x90"},
     ),
     Case(

@@ -261,13 +261,13 @@ ALERTS: Final = (
     ),
     Alert(
         "AgentidNodeIssuerAway", _NODE,
-        "agentid_node_issuer_silence_seconds > 60", "1m", _CRITICAL,
+        "agentid_node_issuer_silence_seconds > 60", "0m", _CRITICAL,
         "{{ $labels.instance }} has not heard of the issuer service for "
         "{{ $value | humanizeDuration }}: revocations do not reach its pods",
     ),
     Alert(
         "AgentidNodeRenewalsOverdue", _NODE,
-        "agentid_node_renewal_overdue_seconds > 60", "1m", _CRITICAL,
+        "agentid_node_renewal_overdue_seconds > 60", "0m", _CRITICAL,
         "A pod's certificate on {{ $labels.instance }} was due to be renewed "
         "{{ $value | humanizeDuration }} ago and was not",
     ),

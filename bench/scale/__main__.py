@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -29,6 +28,7 @@ from e2e.errors import E2EError
 from e2e.install import install, samples
 from e2e.progress import say
 from e2e.providers import DevCluster
+from tests.support.probing import ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ def main() -> int:
     for number in given.numbers:
         with tempfile.TemporaryDirectory(prefix="agentid-bench-") as directory:
             chosen = DevCluster(Path(directory))
-            settings = Settings(number, given.renewing, given.quiet, _free_port())
+            settings = Settings(number, given.renewing, given.quiet, *ports(1))
             try:
                 cluster = chosen.up(fsync=True)
                 install(cluster)
@@ -144,12 +144,6 @@ def _as_json(runs: Sequence[Run]) -> str:
         ],
     }
     return json.dumps(whole, indent=2) + "\n"
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 if __name__ == "__main__":

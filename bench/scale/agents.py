@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bench.load import Seen
-from bench.templates import is_ready
+from bench.load import Watcher
 
 if TYPE_CHECKING:
     from agentid.kube.objects import JsonObject
@@ -14,37 +13,27 @@ if TYPE_CHECKING:
 __all__ = ["Agents"]
 
 
-class Agents(Seen):
+class Agents(Watcher):
     """What was seen last, and how late each certificate was replaced.
 
     Attributes:
         serials: Of the certificate in each status, by name.
-        ready: Names of those that are Ready.
         changed_at: When the serial of each was first seen, by name.
         lateness: Seconds from the time at which a renewal was due until another serial was seen.
-        present: Names of all.
     """
 
     def __init__(self) -> None:
         """Begin with nothing."""
         super().__init__()
         self.serials: dict[str, str] = {}
-        self.ready: set[str] = set()
         self.changed_at: dict[str, datetime] = {}
         self.lateness: list[float] = []
-        self.present: set[str] = set()
         self._due: dict[str, datetime] = {}
 
-    def note(self, name: str, body: JsonObject | None) -> None:
-        """Note an identity's certificate."""
-        if body is None:
-            self.present.discard(name)
-            self.ready.discard(name)
-            self.serials.pop(name, None)
-            return
-        self.present.add(name)
-        (self.ready.add if is_ready(body) else self.ready.discard)(name)
-        match body.get("status"):
+    def see(self, name: str, body: JsonObject | None) -> None:
+        """Note an identity's certificate as well."""
+        super().see(name, body)
+        match None if body is None else body.get("status"):
             case {"certificate": {"serial": str(serial), "renewalTime": str(due)}}:
                 self._certificate(name, serial, datetime.fromisoformat(due))
             case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -40,6 +41,8 @@ _TEMPLATE: Final = Path(__file__).parents[1] / "templates" / "agentidentity.yaml
 _CLASS: Final = "assistant"
 _HOME: Final = "bench-scale"
 _PATIENCE: Final = 900.0
+_ENDING: Final = 60.0
+"""Seconds that an operator has for its end."""
 
 _SHORT: Final = "10m"
 """The lifetime whose renewals are measured."""
@@ -81,25 +84,22 @@ class Life:
         )
 
     async def stages(self) -> AsyncIterator[Stage]:
-        """Live it, and yield each stage as it is over."""
-        operator = await self._start("first")
-        try:
-            agents = Agents()
+        """Live it, and yield each stage as it is over; operators are stopped, whatever comes."""
+        with ExitStack() as started:
+            operator, agents = await self._start("first", started), Agents()
             async with (
                 namespace_of_its_own(self._client, _HOME),
                 watching(self._client, AGENT_IDENTITIES, _HOME, agents),
             ):
                 yield await self._created(agents, self._recorder(operator))
-                operator.stop(60)
-                operator, stage = await self._restarted()
+                operator.stop(_ENDING)
+                operator, stage = await self._restarted(started)
                 yield stage
                 recorder = self._recorder(operator)
                 yield await self._class_changed(agents, recorder)
                 yield await self._renewed(agents, recorder)
                 yield await self._revoked(recorder)
                 yield await self._deleted(agents, recorder)
-        finally:
-            operator.stop(60)
 
     def _recorder(self, operator: Operator) -> Recorder:
         processes = {"operator": operator.process.pid, **control_plane(self._cluster.directory)}
@@ -109,9 +109,13 @@ class Life:
     def _probes(self) -> str:
         return f"http://127.0.0.1:{self._settings.port}"
 
-    async def _start(self, name: str) -> Operator:
-        """Start an operator, and wait until it leads and has looked at everything."""
+    async def _start(self, name: str, started: ExitStack) -> Operator:
+        """Start an operator, and wait until it leads and has looked at everything.
+
+        It is stopped with `started`, also one that never gets ready.
+        """
         operator = start_operator(self._cluster, f"scale-{name}", self._settings.port)
+        started.callback(operator.stop, _ENDING)
         deadline = time.monotonic() + _PATIENCE
         async with aiohttp.ClientSession(self._probes) as http:
             while time.monotonic() < deadline and operator.process.poll() is None:
@@ -123,34 +127,28 @@ class Life:
 
     async def _created(self, agents: Agents, recorder: Recorder) -> Stage:
         """All are created as fast as the API server takes them."""
-        sent: dict[str, float] = {}
-        ready: dict[str, float] = {}
 
         async def create(name: str, index: int) -> None:
             body = self._template.body(_HOME, index, "agent")
-            sent[name] = time.monotonic()
+            agents.created[name] = time.monotonic()
             await self._client.create(AGENT_IDENTITIES, body)
 
-        async def look() -> None:
-            await agents.until("all Ready", lambda: _seen(agents, ready) >= len(self._names))
-
-        looking = asyncio.create_task(look())
         async with recorder.stage("create") as stage:
             began = time.monotonic()
             await many(partial(create, name, index) for index, name in enumerate(self._names))
-            await looking
+            await agents.until("all Ready", lambda: len(agents.ready) >= len(self._names))
             stage.took(time.monotonic() - began, len(self._names))
-        stage.latency = Latency.of([ready[name] - sent[name] for name in self._names])
+        stage.latency = Latency.of(agents.latencies(self._names))
         return stage
 
-    async def _restarted(self) -> tuple[Operator, Stage]:
+    async def _restarted(self, started: ExitStack) -> tuple[Operator, Stage]:
         """A new operator starts, in the place of one that has gone."""
         recorder = Recorder(
             self._client, control_plane(self._cluster.directory), self._probes, self._settings.quiet
         )
         async with recorder.stage("restart") as stage:
             began = time.monotonic()
-            operator = await self._start("second")
+            operator = await self._start("second", started)
             stage.took(time.monotonic() - began, len(self._names))
         return operator, stage
 
@@ -214,17 +212,9 @@ class Life:
             await many(
                 partial(self._client.delete, AGENT_IDENTITIES, name, _HOME) for name in self._names
             )
-            await agents.until("all gone", lambda: not agents.present)
+            await agents.until("all gone", lambda: len(agents.gone) >= len(self._names))
             stage.took(time.monotonic() - began, len(self._names))
         return stage
-
-
-def _seen(agents: Agents, ready: dict[str, float]) -> int:
-    """Note when each was first seen Ready, and count them."""
-    now = time.monotonic()
-    for name in agents.ready - ready.keys():
-        ready[name] = now
-    return len(ready)
 
 
 async def _idle(http: aiohttp.ClientSession) -> bool:

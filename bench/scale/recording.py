@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ import aiohttp
 
 from agentid.kube.resources import CONFIG_MAPS, Selector
 from agentid.ledger.configmaps import SELECTOR
+from bench.counting import counts, quiet
 from bench.figures import Counts
 from bench.processes import Meter
 from e2e.install import NAMESPACE
@@ -89,7 +89,7 @@ class Recorder:
             name: Of the stage.
             settles: Whether the writes end by themselves; those of renewals do not.
         """
-        stage, before, meter = Stage(name), await self._counts(), Meter(self._processes)
+        stage, before, meter = Stage(name), await counts(self._client), Meter(self._processes)
         sampling = asyncio.create_task(self._sample(stage))
         try:
             yield stage
@@ -97,7 +97,7 @@ class Recorder:
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)
         stage.costs = meter.read()
-        after = await self._settled() if settles else await self._counts()
+        after = await (quiet(self._client, self._quiet) if settles else counts(self._client))
         stage.writes = after.since(before)
         await self._weigh(stage)
 
@@ -113,19 +113,6 @@ class Recorder:
                     if line.startswith(_LAG):
                         stage.lag = max(stage.lag, float(line.removeprefix(_LAG)))
                 await asyncio.sleep(_LOOK)
-
-    async def _settled(self) -> Counts:
-        """Wait until nothing was written for a while."""
-        counts, changed = await self._counts(), time.monotonic()
-        while time.monotonic() - changed < self._quiet:
-            await asyncio.sleep(self._quiet / 4)
-            before, counts = counts, await self._counts()
-            if counts.done != before.done:
-                changed = time.monotonic()
-        return counts
-
-    async def _counts(self) -> Counts:
-        return Counts.parse((await self._client.get_raw("/metrics")).decode())
 
     async def _weigh(self, stage: Stage) -> None:
         selector = Selector(labels=SELECTOR)

@@ -88,14 +88,12 @@ class Course:
 
     Attributes:
         seed: What it was made from.
-        seconds: How long it lasts.
         load: What people do.
         faults: What goes wrong.
         tampering: What befalls the ledger at the end: `delete`, `alter` or nothing.
     """
 
     seed: int
-    seconds: float
     load: tuple[Step, ...]
     faults: tuple[Step, ...]
     tampering: str
@@ -104,7 +102,7 @@ class Course:
 def course(seed: int, seconds: float) -> Course:
     """The course of a seed; the same at every call."""
     return Course(
-        seed, seconds, tuple(sorted(_load(seed, seconds))), tuple(sorted(_faults(seed, seconds))),
+        seed, tuple(sorted(_load(seed, seconds))), tuple(sorted(_faults(seed, seconds))),
         dice(seed, "tampering").choice(("delete", "alter", "")),
     )  # fmt: skip
 

@@ -67,11 +67,6 @@ class Proxy:
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.ServerRunner | None = None
 
-    @property
-    def weather(self) -> Weather:
-        """The weather now."""
-        return self._weather
-
     def turn(self, weather: Weather) -> None:
         """Change the weather: whoever waits in silence is cut off."""
         self._weather = weather

@@ -69,10 +69,10 @@ class Replica:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, unless it runs."""
+        """Start it, unless it runs; count it if it ended by itself."""
         if self.runs:
             return
-        self.died += self._process is not None
+        self._count()
         command = [sys.executable, "-m", _MODULE, "operator", "--process", self.name]
         command += ["--probe-host", "127.0.0.1", "--probe-port", "0", "--issuer-port", "0"]
         if not self._skew.exists():
@@ -85,10 +85,17 @@ class Replica:
         self._frozen = False
 
     def kill(self) -> None:
-        """End it by SIGKILL."""
+        """End it by SIGKILL; count it if it ended by itself before."""
+        self._count()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
+
+    def _count(self) -> None:
+        """Note an end that nobody brought about, once."""
+        if self._process is not None and not self.runs:
+            self.died += 1
             self._process = None
 
     def freeze(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from e2e.chaos.admin import Admin, RefusedError, ours
 from e2e.chaos.authority import server_context
-from e2e.chaos.course import REPLICAS, course
+from e2e.chaos.course import CLASSES, REPLICAS, course
 from e2e.chaos.etcd import Etcd
 from e2e.chaos.faults import Faults
 from e2e.chaos.history import History
@@ -29,7 +29,7 @@ from e2e.install import install, operator_environment
 from e2e.providers import DevCluster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
     from pathlib import Path
 
     from e2e.chaos.course import Course, Step
@@ -144,6 +144,7 @@ class Arena:
         broken += await self._until_settled(namespaces)
         broken += self._kept(namespaces)
         for replica in self.replicas:
+            replica.start()  # counts one that has ended since the faults, and has it for the next
             if replica.died:
                 broken.append(Broken(0, replica.name, f"ended by itself, {replica.died} times"))
                 replica.died = 0
@@ -170,7 +171,9 @@ class Arena:
 
     def _kept(self, namespaces: frozenset[str]) -> list[Broken]:
         """What was broken, but for what is told of records that an admin took away."""
-        found = kept(self.history, namespaces)
+        return self._untouched(kept(self.history, namespaces))
+
+    def _untouched(self, found: Iterable[Broken]) -> list[Broken]:
         return [each for each in found if not any(serial in str(each) for serial in self._touched)]
 
     async def up_to_now(self) -> None:
@@ -183,7 +186,7 @@ class Arena:
 
     async def _classes_are_ready(self, load: Load) -> None:
         deadline = time.monotonic() + _SETTLES
-        names = [load.class_name(kind) for kind in ("wide", "narrow", "brief", "fleeting")]
+        names = [load.class_name(kind) for kind in CLASSES]
         while not all(
             condition(self.history.latest("agentclasses", name) or {}, "Ready").get("status")
             == "True"
@@ -201,11 +204,7 @@ class Arena:
         late: set[Broken] = set()
         while True:
             await self.up_to_now()
-            left = [
-                each
-                for each in unsettled(self.history, namespaces, datetime.now(UTC))
-                if not any(serial in str(each) for serial in self._touched)
-            ]
+            left = self._untouched(unsettled(self.history, namespaces, datetime.now(UTC)))
             now = time.monotonic()
             since = {each: since.get(each, now) for each in left}
             late |= {each for each in left if each.promise and now - since[each] > _REVOKED}
@@ -227,9 +226,10 @@ class Arena:
                     await self._admin.insist("DELETE", ours(plural, name))
 
 
-async def _play(steps: Iterable[Step], began: float, do: object) -> None:
+async def _play(
+    steps: Iterable[Step], began: float, do: Callable[[Step], Coroutine[None, None, None]]
+) -> None:
     """Do each step at its time; those that take long do not hold up the ones behind them."""
-    assert callable(do)  # noqa: S101
     async with asyncio.TaskGroup() as group:
         for step in steps:
             await asyncio.sleep(max(0.0, began + step.at - time.monotonic()))

@@ -14,7 +14,7 @@ import pytest
 from e2e.image import CLIENTS_IMAGE, clients_image, load
 from tests.support.api import until
 from tests.support.envoy import agent_socket, backend, bootstrap, downstream, listener, upstream
-from tests.support.node_plane import MOUNT, NodePlane
+from tests.support.node_plane import BRISK, MOUNT, NodePlane
 from tests.support.opted_in import pod
 from tests.support.release import AGENTS
 
@@ -27,9 +27,6 @@ pytestmark = [
 ]
 
 Json = dict[str, Any]
-
-BRISK: Final = ("1m", "44s")
-"""Lifetime and renewBefore of the shortest class that the API takes: renewed after 10 to 15 s."""
 
 PROGRAMS: Final = {
     "py-spiffe": ("python3", "/opt/programs/py_spiffe.py"),

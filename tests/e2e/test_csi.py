@@ -12,7 +12,7 @@ import pytest
 
 from e2e.image import IMAGE
 from tests.support.api import Api, until
-from tests.support.node_plane import MOUNT, NodePlane, leaf_of
+from tests.support.node_plane import BRISK, MOUNT, NodePlane, leaf_of
 from tests.support.opted_in import live_by_pod, on_record, pod, told
 from tests.support.release import AGENTS, NAMESPACE
 
@@ -25,9 +25,6 @@ pytestmark = [
 ]
 
 Json = dict[str, Any]
-
-BRISK = ("1m", "44s")
-"""Lifetime and renewBefore of the shortest class that the API takes: renewed after 10 to 15 s."""
 
 FILES = {"agent.json", "ca.crt", "credentials.pem", "tls.crt", "tls.key", "workload.sock"}
 

@@ -19,7 +19,7 @@ from agentid.node.volume import VolumeOrder
 from tests.support.node import POD, Told, no_validation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from agentid.clock import Clock
@@ -88,9 +88,8 @@ def pair(folder: Path) -> str:
     return (data / "tls.crt").read_text()
 
 
-async def until(what: str, condition: object, seconds: float = 5) -> None:
+async def until(what: str, condition: Callable[[], object], seconds: float = 5) -> None:
     """Wait for a condition."""
-    assert callable(condition)
     for _ in range(int(seconds * 100)):
         if condition():
             return

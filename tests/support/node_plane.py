@@ -23,12 +23,14 @@ from tests.support.opted_in import agent, agent_class, pod
 from tests.support.release import AGENTS, NAMESPACE, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-__all__ = ["MOUNT", "NodePlane", "Watched", "leaf_of"]
+__all__ = ["BRISK", "MOUNT", "NodePlane", "Watched", "leaf_of"]
 
 Json = dict[str, Any]
 
+BRISK: Final = ("1m", "44s")
+"""Lifetime and renewBefore of the shortest class that the API takes: renewed after 10 to 15 s."""
 MOUNT: Final = "/var/run/agentid"
 VALUES: Final[Json] = {
     "image": {"pullPolicy": "Never"},
@@ -57,13 +59,13 @@ class NodePlane:
         """What kubectl prints."""
         return self.release.cluster.kubectl(*args).stdout
 
-    def install(self, values: Mapping[str, object] | None = None) -> None:
-        """Install the chart, or change its values.
+    def install(self) -> None:
+        """Install the chart.
 
         There is no DNS on this node, so the plugin is told by /etc/hosts what DNS tells elsewhere:
         the address of the Service. Names and trust are as they ship.
         """
-        self.release.install(CHART, {**VALUES, **(values or {})})
+        self.release.install(CHART, VALUES)
         where = ("-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}")
         address = self.kubectl("get", "service", "agentid-issuer", *where)
         alias = {"ip": address, "hostnames": [f"agentid-issuer.{NAMESPACE}.svc"]}
@@ -188,11 +190,6 @@ class NodePlane:
             return len(pods) == replicas and len(ready) == replicas and all(ready)
 
         until(f"{replicas} controllers", there, 180)
-
-    def restart_kubelet(self) -> None:
-        """SIGKILL of the kubelet, and another one."""
-        self.devcluster.run("stop", "kubelet", "--kill")
-        self.devcluster.run("start", "kubelet")
 
     # The node
 

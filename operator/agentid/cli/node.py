@@ -9,12 +9,12 @@ import typer
 import uvloop
 
 from agentid import __version__
+from agentid.cli.serving_options import LIMITS, LogLevel, ProbeHost, ProbePort
 from agentid.clock import SystemClock
 from agentid.telemetry.logs import configure_logging
 
 __all__ = ["node"]
 
-_LIMITS: Final = "Limits"
 _PLACES: Final = "Places on the node"
 
 
@@ -48,27 +48,21 @@ def node(
         Path,
         typer.Option(help="The kubelet's folder on the node.", rich_help_panel=_PLACES),
     ] = Path("/var/lib/kubelet"),
-    probe_host: Annotated[
-        str, typer.Option(envvar="AGENTID_PROBE_HOST", help="Address of probes.")
-    ] = "0.0.0.0",  # noqa: S104 - the kubelet comes from outside the pod
-    probe_port: Annotated[
-        int, typer.Option(envvar="AGENTID_PROBE_PORT", help="Port of probes.")
-    ] = 8080,
-    log_level: Annotated[
-        str, typer.Option(envvar="AGENTID_LOG_LEVEL", help="debug, info, warning or error.")
-    ] = "info",
+    probe_host: ProbeHost = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    probe_port: ProbePort = 8080,
+    log_level: LogLevel = "info",
     publish_seconds: Annotated[
         float,
         typer.Option(
             help="How long a pod's start waits for its certificate until the kubelet is told to "
             "try again.",
-            rich_help_panel=_LIMITS,
+            rich_help_panel=LIMITS,
         ),
     ] = 20,
     volume_mib: Annotated[
         int,
         typer.Option(
-            help="MiB of memory that one pod's files take at most.", rich_help_panel=_LIMITS
+            help="MiB of memory that one pod's files take at most.", rich_help_panel=LIMITS
         ),
     ] = 8,
 ) -> None:

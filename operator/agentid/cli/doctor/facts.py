@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORBIDDEN",
+    "NODE_PLUGIN",
     "RIGHTS",
     "WEBHOOK_RIGHT",
     "Crl",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+NODE_PLUGIN: Final = "agentid-node"
+"""The DaemonSet of the node plugin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.crd import crd_manifests
 from agentid.cli.doctor.facts import (
     FORBIDDEN,
+    NODE_PLUGIN,
     RIGHTS,
     Crl,
     Doors,
@@ -96,7 +97,6 @@ _ACCESS_REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False
 )
 _DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
-_NODE_PLUGIN: Final = "agentid-node"
 _SERVICES: Final = Resource("", "v1", "services", "Service")
 _SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 
@@ -319,7 +319,7 @@ async def _node_plane(client: Client, namespace: str) -> NodePlane:
     told = await IssuerTrust(client, namespace).read()
     return NodePlane(
         driver=await _if_there(client.get(CSI_DRIVERS, CSI_DRIVER)),
-        daemon_set=await _if_there(client.get(_DAEMON_SETS, _NODE_PLUGIN, namespace)),
+        daemon_set=await _if_there(client.get(_DAEMON_SETS, NODE_PLUGIN, namespace)),
         authorities=b"" if stored is None else stored.files.get(AUTHORITIES, b""),
         told=b"" if told is None else told.authorities,
     )

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.api.vocabulary import DeliveryMode
 from agentid.cli.doctor.admission import asking
-from agentid.cli.doctor.facts import Unreadable
+from agentid.cli.doctor.facts import NODE_PLUGIN, Unreadable
 from agentid.cli.doctor.findings import Finding, Severity
 from agentid.constants import CSI_DRIVER, GROUP
+from agentid.services.issuer_trust import AUTHORITIES, TRUST_CONFIG_MAP
+from agentid.services.issuing_credentials import ISSUER_SECRET, ISSUER_SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from agentid.cli.doctor.facts import Facts, NodePlane
     from agentid.kube.objects import JsonObject
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["node_plane"]
 
 _ABOUT: Final = "node plane"
-_SERVICE: Final = "agentid-issuer"
 _APPLY: Final = "install agentid's manifests, or its chart with node.enabled, once more"
 
 
@@ -35,12 +36,16 @@ def node_plane(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.services, Unreadable):
         yield Finding(Severity.UNKNOWN, _ABOUT, facts.services.why)
         return
-    faults = [*_driver(plane.driver), *_plugin(facts, plane), *_service(facts, plane)]
+    faults = [
+        *_driver(plane.driver),
+        *_plugin(facts, plane),
+        *_service(facts.namespace, facts.services, plane),
+    ]
     yield from faults
     if not faults:
         found = (
             f"its plugin is ready on all {_count(plane.daemon_set, 'desiredNumberScheduled')} "
-            f"nodes, and {facts.services[_SERVICE]} of the issuer service"
+            f"nodes, and {facts.services[ISSUER_SERVICE]} of the issuer service"
         )
         yield Finding(Severity.OK, _ABOUT, found)
 
@@ -83,7 +88,7 @@ def _driver(driver: JsonObject) -> Iterator[Finding]:
 
 
 def _plugin(facts: Facts, plane: NodePlane) -> Iterator[Finding]:
-    about = f"DaemonSet {facts.namespace}/agentid-node"
+    about = f"DaemonSet {facts.namespace}/{NODE_PLUGIN}"
     pods = f"kubectl -n {facts.namespace} get pods -l app.kubernetes.io/component=node -o wide"
     if plane.daemon_set is None:
         found = "it is not installed, so no pod with delivery CSI starts"
@@ -99,7 +104,7 @@ def _plugin(facts: Facts, plane: NodePlane) -> Iterator[Finding]:
         remedy = (
             f"kubectl label namespace {facts.namespace} --overwrite "
             "pod-security.kubernetes.io/enforce=privileged; if that is so already: "
-            f"kubectl -n {facts.namespace} describe daemonset agentid-node"
+            f"kubectl -n {facts.namespace} describe daemonset {NODE_PLUGIN}"
         )
         yield Finding(Severity.PROBLEM, about, found, remedy)
     elif ready < wanted:
@@ -110,26 +115,25 @@ def _plugin(facts: Facts, plane: NodePlane) -> Iterator[Finding]:
         yield Finding(Severity.PROBLEM, about, found, pods)
 
 
-def _service(facts: Facts, plane: NodePlane) -> Iterator[Finding]:
+def _service(namespace: str, services: Mapping[str, int], plane: NodePlane) -> Iterator[Finding]:
     about = "issuer service"
-    services = {} if isinstance(facts.services, Unreadable) else facts.services
-    named = f"Service {facts.namespace}/{_SERVICE}, which node plugins ask"
-    if _SERVICE not in services:
+    named = f"Service {namespace}/{ISSUER_SERVICE}, which node plugins ask"
+    if ISSUER_SERVICE not in services:
         yield Finding(Severity.PROBLEM, about, f"there is no {named}", _APPLY)
-    elif not services[_SERVICE]:
-        remedy = f"kubectl -n {facts.namespace} get pods,services"
+    elif not services[ISSUER_SERVICE]:
+        remedy = f"kubectl -n {namespace} get pods,services"
         yield Finding(Severity.PROBLEM, about, f"nothing ready is behind {named}", remedy)
     mend = (
         "the controller that leads mends it within seconds; its log tells what is in the way: "
-        f"kubectl -n {facts.namespace} logs deployment/agentid-controller | grep issu"
+        f"kubectl -n {namespace} logs deployment/agentid-controller | grep issu"
     )
-    secret = f"Secret {facts.namespace}/{_SERVICE}"
+    secret = f"Secret {namespace}/{ISSUER_SECRET}"
     if not plane.authorities:
-        found = f"it has no certificate: there is no {secret}, or no ca.crt in it"
+        found = f"it has no certificate: there is no {secret}, or no {AUTHORITIES} in it"
         yield Finding(Severity.PROBLEM, about, found, mend)
     elif plane.told != plane.authorities:
         found = (
-            f"ca.crt of ConfigMap {facts.namespace}/agentid-issuer-ca, which node plugins trust, "
+            f"{AUTHORITIES} of ConfigMap {namespace}/{TRUST_CONFIG_MAP}, which node plugins trust, "
             f"is not that of {secret}"
         )
         yield Finding(Severity.PROBLEM, about, found, mend)
