@@ -28,7 +28,7 @@ def renewal_time(validity: Validity, renew_before: timedelta | None, seed: bytes
 
     Args:
         validity: The time that the certificate serves.
-        renew_before: How long before notAfter. None, or more than three quarters of the validity
+        renew_before: How long before notAfter. None, or more than three quarters of the lifetime
             (a tier may have cut that), for a third of it.
         seed: What makes the jitter; the same for every look at one certificate, such as the UID of
             the identity and the serial.
@@ -37,10 +37,12 @@ def renewal_time(validity: Validity, renew_before: timedelta | None, seed: bytes
         A whole second later than notBefore and earlier than notAfter, unless the two are less than
         two seconds apart: then notBefore.
     """
-    lifetime = validity.not_after - validity.not_before
-    whole, kept = lifetime // _SECOND, kept_before_end(lifetime, renew_before) // _SECOND
+    between = validity.not_after - validity.not_before
+    # Both ends count (RFC 5280 §4.1.2.5): a lifetime of a minute has 59 seconds between them.
+    kept = kept_before_end(between + _SECOND, renew_before) // _SECOND
+    whole = between // _SECOND
     earlier = int(whole // _JITTER * _fraction(seed))
-    wait = min(whole - kept - earlier, whole - 1)
+    wait = min(max(whole - kept - earlier, 1), whole - 1)
     return validity.not_before + max(wait, 0) * _SECOND
 
 
