@@ -10,7 +10,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from agentid.api.conditions import Reason
 from agentid.cli.app import app
+from agentid.policy.entitlement import WithheldReason
+from agentid.signer.reasons import WaitingReason
 from monitoring.__main__ import FILES, main
 from monitoring.cases import CASES
 from monitoring.dashboard import ROWS
@@ -48,6 +51,26 @@ def test_a_panel_asks_for_what_there_is(panel: Panel) -> None:
         assert unknown_in(query.expr) == []
         legend = " ".join(re.findall(r"{{(\w+)}}", query.legend))
         assert unknown_in(f"sum by ({', '.join(legend.split())}) ({query.expr})") == []
+
+
+THE_PODS_OWN = {
+    WaitingReason.SERVICE_ACCOUNT_NOT_FOUND,
+    WithheldReason.IDENTITY_NOT_FOUND,
+    WithheldReason.DELIVERED_OTHERWISE,
+    WithheldReason.NOT_ITS_SERVICE_ACCOUNT,
+    WithheldReason.UNSUPPORTED_KEY_TYPE,
+}
+"""What whoever wrote the pod mends; nobody is called for it."""
+
+
+def test_whoever_is_called_for_a_waiting_pod_can_mend_it() -> None:
+    """The alert names reasons that there are, and every one that is not the pod's own."""
+    (alert,) = [each for each in ALERTS if each.name == "AgentidPodCertificatesWait"]
+    (pattern,) = re.findall(r'reason=~"([^"]*)"', alert.expr)
+    called = set(pattern.split("|"))
+    own_to_requests = {*WaitingReason, *WithheldReason}
+    assert called <= own_to_requests | set(Reason) | {"Unseen"}
+    assert own_to_requests - called == THE_PODS_OWN
 
 
 def test_a_wrong_query_is_noticed() -> None:
