@@ -151,9 +151,12 @@ class Transport:
                 if answer.status != HTTPStatus.OK:
                     payload = await answer.read()
                     raise failures.from_answer(call, answer.status, answer.headers, payload)
-                async with aclosing(_lines(answer.content)) as lines:
-                    async for line in lines:
-                        yield line
+                try:
+                    async with aclosing(_lines(answer.content)) as lines:
+                        async for line in lines:
+                            yield line
+                finally:
+                    _cut(answer)
         except aiohttp.SocketTimeoutError:
             return
         except failures.TRANSPORT_ERRORS as error:
@@ -165,6 +168,17 @@ class Transport:
             text = f"{text}?{urlencode(request.query)}"
         # Encoded already: yarl would decode the %2F that keeps a name inside its segment.
         return URL(text, encoded=True)
+
+
+def _cut(answer: aiohttp.ClientResponse) -> None:
+    """End a connection on which more would come, at once.
+
+    aiohttp would begin TLS's farewell, which nobody waits for: a client that is closed next, and
+    its event loop, may be gone before the server has answered.
+    """
+    connection = answer.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def decode(call: Call, payload: bytes) -> JsonObject:

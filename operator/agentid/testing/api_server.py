@@ -20,6 +20,7 @@ from agentid.kube.client import Client
 from agentid.testing.json_patch import apply_operation
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from agentid.kube.credentials import Credentials
@@ -43,7 +44,7 @@ class StaticCredentials:
     """Credentials with tokens that are taken one after the other, whenever one is refused."""
 
     namespace = "agentid-system"
-    ssl_context = None
+    ssl_context: ssl.SSLContext | None = None
     server_hostname = None
     proxy = None
 
