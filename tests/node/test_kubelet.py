@@ -95,7 +95,7 @@ class Scene:
         self.devcluster = DevCluster(folder / "c")
         self.cluster: Cluster = self.devcluster.up(node=True, install_packages=True)
         self.apply(DRIVER)
-        until("the ServiceAccount", lambda: self.try_("get", "serviceaccount", "default"), 30)
+        until("the ServiceAccount", lambda: self.try_("get", "serviceaccount", "default"), 120)
 
     @contextmanager
     def plugin(self, lifetime: float = 300) -> Iterator[Plugin]:

@@ -28,7 +28,7 @@ __all__ = ["Api", "LedgerView", "until"]
 
 _GROUP: Final = "agentid.dev"
 _VERSION: Final = "v1alpha1"
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 90.0
 _NOT_FOUND: Final = 404
 _NOT_AVAILABLE: Final = 503
 

@@ -23,7 +23,12 @@ _UNAUTHORIZED: Final = 401
 _REPEATED_BY_AIOHTTP: Final = frozenset({"PUT", "DELETE"})
 
 
-def open_session(credentials: Credentials, *, connections: int) -> aiohttp.ClientSession:
+def open_session(
+    credentials: Credentials,
+    *,
+    connections: int,
+    make_socket: aiohttp.SocketFactoryType | None = None,
+) -> aiohttp.ClientSession:
     """Return a session whose every request carries the credentials of that moment.
 
     A request refused with 401 is sent once more if there are newer credentials: the server did
@@ -33,12 +38,14 @@ def open_session(credentials: Credentials, *, connections: int) -> aiohttp.Clien
     Args:
         credentials: Who we are.
         connections: How many connections are open at most; 0 for any number.
+        make_socket: Makes the sockets of connections, for who wants to know them.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=connections,
             keepalive_timeout=_KEEP_ALIVE,
             ssl=credentials.ssl_context or True,
+            socket_factory=make_socket,
         ),
         # No compression: it would cost the API server's CPU, which is what we wait for.
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},

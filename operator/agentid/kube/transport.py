@@ -17,6 +17,7 @@ from yarl import URL
 from agentid.errors import UnavailableError
 from agentid.kube import failures
 from agentid.kube.session import open_session
+from agentid.kube.sockets import Sockets
 
 if TYPE_CHECKING:
     from agentid.kube.credentials import Credentials
@@ -79,8 +80,11 @@ class Transport:
     ) -> None:
         """Open nothing yet; needs a running event loop."""
         self._server = credentials.server
-        self._session = open_session(credentials, connections=connections)
-        self._watches = open_session(credentials, connections=0)
+        self._sockets = Sockets()
+        self._session = open_session(
+            credentials, connections=connections, make_socket=self._sockets.make
+        )
+        self._watches = open_session(credentials, connections=0, make_socket=self._sockets.make)
         self._seconds = timeout
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._watch_timeout = aiohttp.ClientTimeout(
@@ -92,6 +96,7 @@ class Transport:
         """Close all connections."""
         await self._session.close()
         await self._watches.close()
+        await self._sockets.end()
 
     async def send(self, request: Request) -> bytes:
         """Return the body of a successful answer.
@@ -151,12 +156,9 @@ class Transport:
                 if answer.status != HTTPStatus.OK:
                     payload = await answer.read()
                     raise failures.from_answer(call, answer.status, answer.headers, payload)
-                try:
-                    async with aclosing(_lines(answer.content)) as lines:
-                        async for line in lines:
-                            yield line
-                finally:
-                    _cut(answer)
+                async with aclosing(_lines(answer.content)) as lines:
+                    async for line in lines:
+                        yield line
         except aiohttp.SocketTimeoutError:
             return
         except failures.TRANSPORT_ERRORS as error:
@@ -168,17 +170,6 @@ class Transport:
             text = f"{text}?{urlencode(request.query)}"
         # Encoded already: yarl would decode the %2F that keeps a name inside its segment.
         return URL(text, encoded=True)
-
-
-def _cut(answer: aiohttp.ClientResponse) -> None:
-    """End a connection on which more would come, at once.
-
-    aiohttp would begin TLS's farewell, which nobody waits for: a client that is closed next, and
-    its event loop, may be gone before the server has answered.
-    """
-    connection = answer.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
 
 
 def decode(call: Call, payload: bytes) -> JsonObject:

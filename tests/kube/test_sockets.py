@@ -1,4 +1,4 @@
-"""A watch that is left goes at once, whatever the API server does with its connection."""
+"""A client that is closed leaves no connection, whatever the API server does with its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import ssl
 import threading
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
+
+import pytest
 
 from agentid.kube.client import Client
 from agentid.kube.objects import EventType
@@ -27,8 +29,10 @@ ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % 
 
 
 @contextmanager
-def never_letting_go(pair: Pair, directory: Path) -> Iterator[int]:
-    """Serve one watch over TLS, and never answer when the client closes it; yields the port."""
+def never_letting_go(
+    pair: Pair, directory: Path, answer: bytes, asked: threading.Event
+) -> Iterator[int]:
+    """Serve one watch over TLS, and say nothing when the client closes it; yields the port."""
     path = directory / "server.pem"
     path.touch(mode=0o600)
     path.write_bytes(pair.key + pair.certificate)
@@ -41,7 +45,8 @@ def never_letting_go(pair: Pair, directory: Path) -> Iterator[int]:
             accepted, _ = listening.accept()
             with context.wrap_socket(accepted, server_side=True) as connection:
                 connection.recv(65536)
-                connection.sendall(ANSWER)
+                connection.sendall(answer)
+                asked.set()
                 over.wait(60)
 
         thread = threading.Thread(target=serve)
@@ -53,19 +58,25 @@ def never_letting_go(pair: Pair, directory: Path) -> Iterator[int]:
             thread.join()
 
 
-def test_a_watch_that_is_left_leaves_no_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", [ANSWER, b""], ids=["answered", "unanswered"])
+def test_a_watch_that_is_left_leaves_no_connection(tmp_path: Path, answer: bytes) -> None:
     """Nobody waits for TLS's farewell: the loop may be over by then, and the socket leak."""
-    pair = serving_pair()
+    pair, asked = serving_pair(), threading.Event()
 
-    async def look(port: int) -> EventType:
+    async def look(port: int) -> None:
         credentials = StaticCredentials(f"https://127.0.0.1:{port}")
         credentials.ssl_context = pair.trusting
         async with (
             Client(credentials) as client,
             aclosing(client.watch(SECRETS, resource_version="1")) as events,
         ):
-            return (await anext(events)).type
+            first = asyncio.ensure_future(anext(events))
+            await asyncio.to_thread(asked.wait, 10)
+            if answer:
+                assert (await first).type is EventType.ADDED
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
 
-    with never_letting_go(pair, tmp_path) as port:
-        assert asyncio.run(look(port)) is EventType.ADDED
+    with never_letting_go(pair, tmp_path, answer, asked) as port:
+        asyncio.run(look(port))
         gc.collect()  # a socket that is still open is told of as a ResourceWarning, an error here
