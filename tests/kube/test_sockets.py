@@ -71,7 +71,7 @@ def test_a_watch_that_is_left_leaves_no_connection(tmp_path: Path, answer: bytes
             aclosing(client.watch(SECRETS, resource_version="1")) as events,
         ):
             first = asyncio.ensure_future(anext(events))
-            await asyncio.to_thread(asked.wait, 10)
+            assert await asyncio.to_thread(asked.wait, 10)
             if answer:
                 assert (await first).type is EventType.ADDED
             first.cancel()

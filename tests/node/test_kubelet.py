@@ -278,6 +278,7 @@ def test_a_pod_waits_for_the_issuer(scene: Scene) -> None:
             return "issuer service does not answer" in events.stdout
 
         until("the event", told, 60)
+        assert not [path for path in scene.mounts() if "kubernetes.io~csi" in path]
         until("nothing mounted between two tries", lambda: scene.mounts() == [], 30)
         plugin.tell("up")
         scene.ready("patient")

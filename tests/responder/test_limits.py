@@ -16,7 +16,7 @@ from agentid.errors import InputError
 from agentid.responder.limits import Throttle
 from agentid.responder.settings import Limits, Periods
 from agentid.serving.bounded import client_of
-from agentid.serving.token_bucket import TokenBucket
+from agentid.serving.token_bucket import TokenBucket, TokenBuckets
 from tests.support.responding import serving, until
 
 if TYPE_CHECKING:
@@ -94,6 +94,15 @@ def test_a_bucket_fills_at_its_rate(clock: ManualClock) -> None:
     assert [bucket.take(1000) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
     unbounded = TokenBucket(0, 1, 0)
     assert [unbounded.take(0) for _ in range(100)] == [0.0] * 100
+
+
+def test_buckets_of_those_that_took_last_are_kept() -> None:
+    """Who is forgotten begins with a full one; a rate of zero is no limit."""
+    buckets = TokenBuckets(1, 1, most=2)
+    assert [buckets.take(key, 0) for key in ("a", "b", "a", "c")] == [0.0, 0.0, 1.0, 0.0]
+    assert [buckets.take(key, 0) for key in ("a", "b")] == [1.0, 0.0]
+    unbounded = TokenBuckets(0, 1, most=2)
+    assert [unbounded.take("a", 0) for _ in range(100)] == [0.0] * 100
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ __all__ = ["BRISK", "MOUNT", "NodePlane", "Watched", "leaf_of"]
 Json = dict[str, Any]
 
 BRISK: Final = ("1m", "45s")
-"""Lifetime and renewBefore of the shortest class that the API takes: renewed after 10 to 15 s."""
+"""Lifetime and renewBefore of the shortest class that the API takes: renewed after 9 to 14 s."""
 MOUNT: Final = "/var/run/agentid"
 VALUES: Final[Json] = {
     "image": {"pullPolicy": "Never"},
