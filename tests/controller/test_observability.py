@@ -78,13 +78,16 @@ def observed(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obs
 
 
 def kubernetes_events(api: Api, namespace: str, name: str) -> list[Json]:
-    """Events about an object of ours, as `kubectl describe` shows them."""
+    """Events about an object of ours, as `kubectl describe` shows them.
+
+    Others write Events too, some about nothing that has a name.
+    """
     told = api.cluster.kubectl("get", "events.events.k8s.io", "-n", namespace, "-o", "json").stdout
     found: list[Json] = json.loads(told)["items"]
     return [
         each
         for each in found
-        if each["regarding"]["name"] == name and each["regarding"]["kind"].startswith("Agent")
+        if each["regarding"].get("name") == name and each["regarding"]["kind"].startswith("Agent")
     ]
 
 
