@@ -263,6 +263,7 @@ def test_revoked_within_a_second(scene: Scene) -> None:
         plugin.tell(f"readmit {scene.uid('revoked')}")
         until("back", lambda: "BEGIN" in scene.certificate("revoked"), 10)
         scene.end("revoked")
+        until("nothing left", lambda: scene.mounts() == [] and scene.state() == [], 60)
 
 
 def test_a_pod_waits_for_the_issuer(scene: Scene) -> None:
