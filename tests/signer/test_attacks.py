@@ -63,13 +63,14 @@ def waits(api: Api, kubelets: Kubelets, request: Json, reason: str) -> Json:
         return [
             each
             for each in json.loads(listed)["items"]
-            if each["involvedObject"]["name"] == pod and each["reason"] == "CertificateWaits"
+            if each["involvedObject"]["name"] == pod
+            and each["reason"] == "CertificateWaits"
+            and each["message"].startswith(f"{reason}: ")
         ]
 
-    until(f"an Event on pod {pod}", told)
+    until(f"an Event on pod {pod} that says {reason}", told)
     assert kubelets.condition(request) == {}
     (event,) = told()
-    assert event["message"].startswith(f"{reason}: ")
     return event
 
 

@@ -63,7 +63,7 @@ def test_killed_at_a_write_it_converges(
     ready(api, namespace, make_class(delivery=MODES))
     request = kubelets.ask(kubelets.asking(kubelets.pod(namespace, "reader-1")))
     writes = ["create configmaps", "update podcertificaterequests/status"]
-    assert crash(api, tmp_path / "writes", at, when) == writes[:at]
+    assert crash(api, namespace, tmp_path / "writes", at, when) == writes[:at]
     on_record = len(api.ledger().of(namespace, "reader"))
     assert on_record == (0 if (at, when) == (1, "before") else 1)
     api.free_lease()
