@@ -20,6 +20,7 @@ import structlog
 
 from agentid.controller.loops import Loops
 from agentid.controller.triggers import make_registry, make_settings
+from agentid.controller.watching import IdentityWatch
 from agentid.errors import AgentIdError, InputError, InternalError
 from agentid.factory import build
 from agentid.policy.grant import Grant
@@ -107,6 +108,7 @@ class _Run:
         self._stop = stop
         self._loops = Loops(parts)
         self._loops.companions = tuple(make(parts, self._loops.look_soon) for make in companions)
+        self._identities = IdentityWatch(parts.client, parts.clock, self._loops.identity_seen)
         self._watch = LoopWatch(parts.clock)
         self._missing = "the ledger has not been read yet"
 
@@ -134,6 +136,7 @@ class _Run:
                 leading,
                 asyncio.create_task(parts.ledger.join(), name="ledger"),
                 asyncio.create_task(loops.crashed.wait(), name="crashed"),
+                asyncio.create_task(self._identities.run(), name="identities"),
                 asyncio.create_task(loops.pods.watch(), name="pods"),
                 asyncio.create_task(loops.pods.watch_doors(), name="doors"),
                 asyncio.create_task(parts.standby.run(), name="standby"),
@@ -212,7 +215,9 @@ class _Run:
 
     def unready(self) -> Sequence[str]:
         """What still keeps this replica from doing its work."""
-        return (self._missing,) if self._missing else ()
+        if self._missing:
+            return (self._missing,)
+        return () if self._identities.synced else ("AgentIdentities have not been listed yet",)
 
     def remarks(self) -> Sequence[str]:
         """What a person should look at, though work goes on."""

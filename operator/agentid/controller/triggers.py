@@ -2,7 +2,7 @@
 
 | trigger | sets off |
 |---|---|
-| an AgentIdentity appears, changes, goes | a look at it |
+| an AgentIdentity appears, changes, goes (`watching`) | a look at it |
 | an AgentClass appears, changes, goes | a look at it, and at all identities that name it |
 | an AgentIssuer appears, changes, goes | a look at it, then at all identities it signs for |
 | an AgentRevocation appears, changes, goes | a look at it, then at the identities it concerns |
@@ -10,7 +10,8 @@
 | a renewal or a revocation falls due (`loops`) | a look at the identity |
 | this replica becomes leader; every ten minutes (`loops`) | a look at everything |
 
-Kopf runs these in every replica, so that caches are warm everywhere; only the leader acts.
+Kopf runs these in every replica, so that caches are warm everywhere; only the leader acts. Those of
+AgentIdentities, by tens of thousands, come by a watch of our own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _IDLE: Final = 0.2
 half the throughput and twice the memory when thousands are created (measured in ADR 0001)."""
 
 _CONNECTIONS: Final = 8
-"""Five watches, and the lists before them."""
+"""Four watches, and the lists before them."""
 
 
 class _Patience:
@@ -62,10 +63,6 @@ def make_registry(loops: Loops, credentials: Credentials) -> kopf.OperatorRegist
     async def login(**_: object) -> kopf.AiohttpSession:
         session = open_session(credentials, connections=_CONNECTIONS)
         return kopf.AiohttpSession(server=credentials.server, aiohttp_session=session)
-
-    @kopf.on.event(GROUP, VERSION, "agentidentities", registry=registry)
-    async def identity_seen(event: kopf.RawEvent, **_: object) -> None:
-        loops.identity_seen(event["object"], gone=event["type"] == "DELETED")
 
     @kopf.on.event(GROUP, VERSION, "agentclasses", registry=registry)
     async def class_seen(event: kopf.RawEvent, **_: object) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -144,12 +145,12 @@ class IdentityService:
             raise await self._defect(key, seen, error) from error
         if isinstance(again, datetime):
             return again if todo.look_again is None else min(again, todo.look_again)
-        if not again:
+        if again is None:
             return todo.look_again
-        # What was issued may have left something to revoke, now or later: plan once more, with the
-        # ledger as it is now.
+        # What was issued may have left something to revoke, now or later. The next pass gathers
+        # anew; when that is has to be known now, and whatever else has changed brings its own look.
         now = self._clock.now()
-        following = plan(await self._gatherer.gather(key, now), now)
+        following = plan(again, now)
         return now if following.acts else following.look_again
 
     async def revoke_due(self, keys: Iterable[ObjectKey]) -> None:
@@ -201,20 +202,23 @@ class IdentityService:
 
     async def _apply(
         self, key: ObjectKey, seen: Observed, todo: Plan, now: datetime
-    ) -> bool | datetime:
-        """Carry out a plan; True if a certificate was issued, a time if the status waits for it."""
+    ) -> Observed | datetime | None:
+        """Carry out a plan.
+
+        Returns:
+            What there is after a certificate was issued; a time if the status waits for it.
+        """
         whose = {held.serial: seen for held, _ in todo.revoke}
         await self._revocations.revoke(todo.revoke, whose, now)
         metadata = seen.metadata
         if metadata is None:
             self._witness.identity_gone(key)
             self._pacing.forget(key)
-            return False
+            return None
         if todo.add_finalizer:
             metadata = await self._objects.add_finalizer(metadata)
         if todo.issue is not None and isinstance(seen.verdict, Granted):
-            await self._issue(key, seen, metadata, seen.verdict.grant, todo, todo.issue)
-            return True
+            return await self._issue(key, seen, metadata, seen.verdict.grant, todo, todo.issue)
         if todo.withdraw is not None:
             delivered = seen.status.delivery or DeliveryStatus()
             await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
@@ -227,12 +231,12 @@ class IdentityService:
             if todo.release:
                 async with self._letting_go:
                     await self._objects.release(metadata)
-            return False
+            return None
         status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
         if _differs(status, seen.status):
             return await self._write(key, seen, metadata, status, todo.standing)
         self._pacing.settled(key)
-        return False
+        return None
 
     async def _clear(self, metadata: ObjectMeta, name: str) -> None:
         """Empty a Secret of which nobody knows whether it was ever written.
@@ -256,8 +260,8 @@ class IdentityService:
         metadata: ObjectMeta,
         status: AgentIdentityStatus,
         standing: Standing,
-    ) -> bool | datetime:
-        """Write a status that says something new; a time if it has to wait, else False."""
+    ) -> datetime | None:
+        """Write a status that says something new; a time if it has to wait."""
         if _differs(status, seen.status, "pods"):
             self._witness.identity_told(key, seen, status)
         elif (wait := self._pacing.wait(key)) > 0:
@@ -273,7 +277,7 @@ class IdentityService:
             standing=standing.value,
             reason=status.conditions[0].reason if status.conditions else "",
         )
-        return False
+        return None
 
     async def _issue(
         self,
@@ -283,11 +287,13 @@ class IdentityService:
         grant: Grant,
         todo: Plan,
         cause: Cause,
-    ) -> None:
+    ) -> Observed:
+        """Make a certificate and deliver it, and return what there is afterwards."""
         began = self._clock.monotonic()
-        credential = self._left_over(key, seen, grant)
+        credential, held = self._left_over(key, seen, grant), seen.held
         if credential is None:
-            credential = await self._make(key, seen, metadata, grant, todo.replaces, cause)
+            credential, record = await self._make(key, seen, metadata, grant, todo.replaces, cause)
+            held = (held_of(record), *held)
         delivered = seen.status.delivery or DeliveryStatus()
         if todo.withdraw is not None:
             await self._delivery.withdraw(metadata, todo.withdraw, delivered.secret_uid)
@@ -327,6 +333,7 @@ class IdentityService:
             tier=grant.tier.value,
             cause=cause.value,
         )
+        return replace(seen, metadata=metadata, status=status, held=held)
 
     async def _make(
         self,
@@ -336,7 +343,7 @@ class IdentityService:
         grant: Grant,
         replaces: SerialNumber | None,
         cause: Cause,
-    ) -> Credential:
+    ) -> tuple[Credential, Issued]:
         state = self._world.issuer_states.get(grant.issuer_name)
         if state is None or state.issuer is None:
             message = f"AgentIssuer {grant.issuer_name} cannot sign any more"
@@ -359,7 +366,7 @@ class IdentityService:
         self._witness.will_issue(made.record, cause, seen)
         with tracing.step("ledger commit"):
             await self._issuance.record(made)
-        return credential
+        return credential, made.record
 
     def _left_over(self, key: ObjectKey, seen: Observed, grant: Grant) -> Credential | None:
         """The certificate of an earlier try, if it is on record as the newest and still fits."""
