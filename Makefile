@@ -93,7 +93,9 @@ bench: $(STAMP) ## Measure N identities (default 1000) beside the bare API serve
 	@$(PY) -m bench --number $(N)
 
 bench-scale: $(STAMP) ## Measure a whole life of 1,000, 3,000 and 10,000 identities
-	@$(PY) -m bench.scale $(if $(NUMBERS),--numbers $(NUMBERS))
+	@mkdir -p build
+	@$(PY) -m bench.scale --output build/scale.json --picture build/scale.svg \
+		$(if $(NUMBERS),--numbers $(NUMBERS))
 
 bench-trust: $(STAMP) ## Measure issuing, revoking, serving and verifying
 	@set -e; for part in issuing revocation_bytes responder admission signing issuing_service verifying \

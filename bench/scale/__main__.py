@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ from agentid.kube.credentials import load_credentials
 from bench.__main__ import positive
 from bench.report import costs, machine, writes
 from bench.scale.life import Life, Settings
+from bench.scale.plot import draw
+from bench.scale.recording import Run
 from e2e.errors import E2EError
 from e2e.install import install, samples
 from e2e.progress import say
@@ -33,26 +35,10 @@ from tests.support.probing import ports
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.bare import Bare
     from bench.scale.recording import Stage
     from e2e.providers import Cluster
 
 _MEGABYTE = 1_000_000
-
-
-@dataclass(slots=True)
-class Run:
-    """What was measured with so many identities.
-
-    Attributes:
-        number: Identities.
-        bare: The limit.
-        stages: In their order.
-    """
-
-    number: int
-    bare: Bare
-    stages: list[Stage] = field(default_factory=list)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -68,6 +54,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--quiet", type=float, default=20, help="seconds without a write that end a stage"
     )
     parser.add_argument("--output", type=Path, help="where to write the figures as JSON")
+    parser.add_argument("--picture", type=Path, help="where to draw costs against numbers, as SVG")
     return parser.parse_args(given)
 
 
@@ -92,6 +79,8 @@ def main() -> int:
                 chosen.down()
         if given.output is not None:
             given.output.write_text(_as_json(runs), encoding="utf-8")
+        if given.picture is not None:
+            given.picture.write_text(draw(runs), encoding="utf-8")
     return 0
 
 

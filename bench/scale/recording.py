@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from agentid.kube.client import Client
+    from bench.bare import Bare
     from bench.figures import Latency
     from bench.processes import Usage
 
-__all__ = ["Recorder", "Stage"]
+__all__ = ["Recorder", "Run", "Stage"]
 
 _LOOK: Final = 0.5
 """Seconds between two looks at the operator's event loop."""
@@ -60,6 +61,21 @@ class Stage:
     def took(self, seconds: float, number: int) -> None:
         """Note how long it took for how many."""
         self.seconds, self.number = seconds, number
+
+
+@dataclass(slots=True)
+class Run:
+    """What was measured with so many identities.
+
+    Attributes:
+        number: Identities.
+        bare: The limit.
+        stages: In their order.
+    """
+
+    number: int
+    bare: Bare
+    stages: list[Stage] = field(default_factory=list)
 
 
 class Recorder:
