@@ -6,7 +6,7 @@ AgentIdError
 │   ├── SpecError            a resource does not parse; carries every violation found
 │   ├── AuthorityError       stored authorities cannot be used; carries every fault found
 │   ├── LedgerCorruptError   a ledger segment is not what its writer wrote
-│   └── UnknownVersionError  it is well-formed as far as its version; a newer agentid wrote it
+│   └── UnknownVersionError  it is well-formed as far as its version; a later agentid wrote it
 ├── VerificationError        a certificate, or what it is asked for, is refused; carries the reason
 ├── IssuanceDeniedError      the issuer understood the request and refuses it
 ├── UnavailableError         something we depend on is away or throttles us; carries retry_after

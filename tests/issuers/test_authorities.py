@@ -71,6 +71,13 @@ async def ensure(
     return kept.authorities
 
 
+def with_member(of: str) -> bytes:
+    """The records with a member that a later release added to the document, or to a part of it."""
+    body = json.loads(FILES["authorities.json"])
+    (body[of][0] if of else body)["hsm"] = "slot 3"
+    return json.dumps(body).encode()
+
+
 def test_the_first_start_makes_and_stores_them() -> None:
     """Six files, of the algorithms and lifetimes that were set, back-dated by a minute."""
     store = MemoryAuthorityStore()
@@ -238,8 +245,28 @@ def test_a_write_whose_answer_was_lost_is_found_by_the_next_start() -> None:
         ),
         pytest.param(
             {"authorities.json": b'{"version": 2}'},
-            ["authorities.json: a field is missing or of the wrong type, or the version is not 1"],
+            ["authorities.json: version 2 was written by a later release, and agentid "],
             id="records-of-a-later-release",
+        ),
+        pytest.param(
+            {"authorities.json": with_member("")},
+            ['authorities.json: the record of the document has a member "hsm" that is not known'],
+            id="records-with-a-later-member",
+        ),
+        pytest.param(
+            {"authorities.json": with_member("roots")},
+            ['authorities.json: the record of a root has a member "hsm" that is not known'],
+            id="root-with-a-later-member",
+        ),
+        pytest.param(
+            {"authorities.json": with_member("issuing")},
+            ['authorities.json: the record of an issuing authority has a member "hsm"'],
+            id="issuing-with-a-later-member",
+        ),
+        pytest.param(
+            {"authorities.json": with_member("jwtKeys")},
+            ['authorities.json: the record of a key for JWT-SVIDs has a member "hsm"'],
+            id="jwt-key-with-a-later-member",
         ),
     ],
 )

@@ -238,7 +238,9 @@ def edited(old: bytes, new: bytes) -> bytes:
         pytest.param(b"[]\n", "line 1: something else where export", id="no-object"),
         pytest.param(b'{"export":{}}\n', "line 1: key 'format' is missing", id="no-format"),
         pytest.param(
-            edited(b'"format":1}', b'"format":2}'), "format 2 is not 1; a newer", id="newer-format"
+            edited(b'"format":1}', b'"format":2}'),
+            "line 1: format 2 was written by a later release",
+            id="newer-format",
         ),
         pytest.param(
             edited(b'"export":{"cr', b'"export": {"cr'), "line 1: it is spelled", id="spelling"

@@ -10,6 +10,7 @@ import stat
 from datetime import timedelta
 
 import grpc
+import orjson
 import pytest
 
 from agentid.errors import InputError, UnavailableError
@@ -386,3 +387,54 @@ async def test_keys_are_in_memory_for_root_alone(node: Node) -> None:
         assert stat.S_IMODE(state.stat().st_mode) == 0o700
         assert (state / f"{volume_key('csi-' + POD.uid)}.json").exists()
         assert "pod-token" not in repr(driver.volumes)
+
+
+async def test_a_volume_of_a_later_release_is_left_as_it_is(node: Node) -> None:
+    """Promise 5: after going back, a running pod keeps its files until the later plugin is back."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+    held = pair(node.target())
+    path = node.settings.root / "state" / f"{volume_key('csi-' + POD.uid)}.json"
+    ours = path.read_bytes()
+    path.write_bytes(orjson.dumps(orjson.loads(ours) | {"version": 2, "readBy": "9.1.0"}))
+    asked = node.issuer.calls["x509"]
+    async with node.driver() as driver:
+        assert driver.snapshot().volumes["unread"] == 1
+        await driver.publish(node.order())  # the kubelet looks again, and is told of nothing
+        assert pair(node.target()) == held
+        assert node.issuer.calls["x509"] == asked
+        assert orjson.loads(path.read_bytes())["version"] == 2
+    path.write_bytes(ours)
+    async with node.driver() as driver:
+        assert driver.snapshot().volumes == {"serving": 1, "starting": 0, "ended": 0, "unread": 0}
+        await driver.unpublish("csi-" + POD.uid, node.target())
+    assert node.left() == []
+
+
+async def test_a_volume_of_a_later_release_goes_with_its_pod(node: Node) -> None:
+    """What is to be unpublished needs no reading."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+    path = node.settings.root / "state" / f"{volume_key('csi-' + POD.uid)}.json"
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"version": 2}))
+    async with node.driver() as driver:
+        await driver.unpublish("csi-" + POD.uid, node.target())
+        assert driver.snapshot().volumes["unread"] == 0
+        assert node.left() == []
+        await driver.publish(node.order())
+        await driver.unpublish("csi-" + POD.uid, node.target())
+
+
+async def test_a_volume_of_a_later_release_that_is_hidden_is_not_made_up(node: Node) -> None:
+    """Where its mount is gone, the pod is told what to do, and the state stays."""
+    async with node.driver() as driver:
+        await driver.publish(node.order())
+    path = node.settings.root / "state" / f"{volume_key('csi-' + POD.uid)}.json"
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"version": 2}))
+    unmount(node.target())
+    async with node.driver() as driver:
+        with pytest.raises(UnavailableError, match="version 2 was written by a later release"):
+            await driver.publish(node.order())
+        assert path.exists()
+        await driver.unpublish("csi-" + POD.uid, node.target())
+    assert node.left() == []

@@ -242,7 +242,7 @@ async def test_unpublished_while_it_is_renewed(node: Node) -> None:
         for _ in range(10):
             await asyncio.sleep(0)
         assert node.left() == []
-        assert driver.snapshot().volumes == {"serving": 0, "starting": 0, "ended": 0}
+        assert driver.snapshot().volumes == {"serving": 0, "starting": 0, "ended": 0, "unread": 0}
         assert node.told.said == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
 from pydantic import Field, StrictBool
 
@@ -14,6 +14,9 @@ from agentid.api.model import NAME_RULE, Model, Resource
 from agentid.api.moment import Moment
 from agentid.api.names import Contact, Hex, NamespaceName, Purpose, ResourceName, Shown
 from agentid.api.rules import Rule, Transition
+from agentid.api.unknown import unknown_fields
+from agentid.api.violation import Violation
+from agentid.errors import SpecError
 from agentid.identity import RevocationReason, SerialNumber
 
 if TYPE_CHECKING:
@@ -337,6 +340,21 @@ class AgentRevocation(Resource):
     """What came of it."""
 
     rules: ClassVar = (NAME_RULE,)
+
+    @classmethod
+    def parse(cls, body: Mapping[str, object]) -> Self:
+        """Read an object; one with a field that is not known does not parse.
+
+        Fields of a selection narrow one another: without one of them it would hit more than was
+        meant, and what is revoked stays revoked.
+        """
+        unknown = unknown_fields(AgentRevocationSpec, body.get("spec"))
+        if unknown:
+            remedy = "use a release of agentid that knows it, or remove it"
+            raise SpecError(
+                [Violation(path, "", "is not known", remedy).sentence for path in unknown]
+            )
+        return super().parse(body)
 
     @classmethod
     def status_of(cls, body: Mapping[str, object]) -> AgentRevocationStatus:

@@ -95,6 +95,7 @@ class Reason(StrEnum):
     EXECUTED = "Executed"
     RELEASED = "Released"
     TOO_MANY_HELD = "TooManyHeld"
+    INCIDENT_UNREADABLE = "IncidentUnreadable"
 
 
 REASON_MEANINGS: Final = {
@@ -123,8 +124,8 @@ REASON_MEANINGS: Final = {
     "Choose another spec.delivery.secretName, or remove the Secret.",
     Reason.SECRET_REFUSED: "The API server refuses the Secret; the message repeats its words. "
     "agentid retries.",
-    Reason.LEDGER_UNAVAILABLE: "The ledger cannot be written, so nothing may be issued; "
-    "agentid retries.",
+    Reason.LEDGER_UNAVAILABLE: "The ledger cannot be written, or a later release has written into "
+    "it, so nothing may be issued; agentid retries.",
     Reason.SUSPENDED: "spec.suspend is true: every certificate is revoked, none is issued.",
     Reason.HELD: "An AgentRevocation revoked the identity's certificates and keeps it from getting "
     "another; the message names it, whom to ask, and how it is released.",
@@ -148,6 +149,8 @@ REASON_MEANINGS: Final = {
     Reason.RELEASED: "The AgentRevocation was executed, and its hold has ended.",
     Reason.TOO_MANY_HELD: "A hold by serial or by time of issuance names each identity, and there "
     "are too many; select by namespace, class or labels instead. Nothing was revoked.",
+    Reason.INCIDENT_UNREADABLE: "An AgentRevocation holds identities, and this release cannot read "
+    "whom, so nobody is given a certificate; the message names it. Those in use stay.",
 }
 """What each reason means and what to do, for the documentation and for `kubectl` users."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -133,8 +133,8 @@ class Resource(Model):
     def parse(cls, body: Mapping[str, object]) -> Self:
         """Read an object as the API server or a file holds it.
 
-        The status is read leniently: a part of it that cannot be read counts as absent, since the
-        next look writes it anew.
+        The status is read leniently: a field of it that cannot be read, or the item of a list,
+        counts as absent, since the next look writes it anew.
 
         Args:
             body: The object; `apiVersion` and `kind` may be missing.
@@ -182,10 +182,28 @@ class Resource(Model):
         try:
             return model.model_validate(status)
         except ValidationError as error:
-            unreadable = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
-            return model.model_validate(
-                {name: value for name, value in status.items() if name not in unreadable}
-            )
+            return model.model_validate(_without(status, [each["loc"] for each in error.errors()]))
+
+
+def _without(
+    status: Mapping[str, object], unreadable: Iterable[tuple[int | str, ...]]
+) -> dict[str, object]:
+    """Leave out what cannot be read: of a list the item, else the field."""
+    fields: set[str] = set()
+    items: dict[str, set[int]] = {}
+    for place in unreadable:
+        match place:
+            case (str(name), int(at), *_):
+                items.setdefault(name, set()).add(at)
+            case (name, *_):
+                fields.add(str(name))
+            case _:
+                pass
+    kept = {name: value for name, value in status.items() if name not in fields}
+    for name, gone in items.items():
+        if isinstance(found := kept.get(name), list):
+            kept[name] = [each for at, each in enumerate(found) if at not in gone]
+    return kept
 
 
 def _plain(section: object) -> object:

@@ -48,6 +48,7 @@ _NEXT: Final = {
     Reason.SECRET_CONFLICT: "remove that Secret, or set spec.delivery.secretName to another name",
     Reason.SECRET_REFUSED: "look which admission policy or quota of the namespace refuses Secrets",
     Reason.LEDGER_UNAVAILABLE: f"{_WAIT}; if it lasts: agentid doctor",
+    Reason.INCIDENT_UNREADABLE: "ask the platform team; agentid doctor names the incident",
     Reason.SUSPENDED: "agentid resume gives it a new certificate",
     Reason.HELD: "ask whom the message names",
     Reason.DELETING: "nothing; it goes once its certificates are revoked",

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from agentid.api.fields import format_time, parse_time
-from agentid.errors import InputError
+from agentid.errors import InputError, UnknownVersionError
+from agentid.formats import later_version
 from agentid.identity import SerialNumber
+from agentid.identity.quoting import quoted
 from agentid.pki.strict_json import read_json
 from agentid.policy.authorities import Distrusted, RevokedAuthority, Stage
 
@@ -149,7 +151,8 @@ class Records:
         """Read what `encode` writes.
 
         Raises:
-            InputError: It is something else.
+            InputError: It is something else, or a later release wrote it. A member that is not
+                known is refused like a later version: it would be lost at the next step.
         """
         if len(data) > _MAX_BYTES:
             msg = f"it has {len(data)} bytes, at most {_MAX_BYTES} are read; restore it"
@@ -159,6 +162,8 @@ class Records:
         except orjson.JSONDecodeError as error:
             msg = f"it is not JSON ({error}); restore it from a backup"
             raise InputError(msg) from error
+        if isinstance(body, dict) and (later := later_version(body, "version", _VERSION)):
+            raise UnknownVersionError(later)
         match body:
             case {
                 "version": 1,
@@ -167,20 +172,25 @@ class Records:
                 "roots": [*roots],
                 "issuing": [*issuing],
                 "distrusted": [*distrusted],
-            } if 0 <= required <= sequence and isinstance(body.get("jwtKeys", []), list):
+                **rest,
+            } if 0 <= required <= sequence and isinstance(
+                # An earlier release wrote none.
+                jwt_keys := rest.pop("jwtKeys", []),
+                list,
+            ):
+                _refuse(rest, "the document")
                 return cls(
                     tuple(map(_root, roots)),
                     tuple(map(_issuing, issuing)),
                     sequence,
                     required,
                     tuple(map(_distrusted, distrusted)),
-                    # An earlier release wrote none.
-                    tuple(map(_jwt_key, body.get("jwtKeys", []))),
+                    tuple(map(_jwt_key, jwt_keys)),
                 )
             case _:
                 msg = (
                     f"a field is missing or of the wrong type, or the version is not {_VERSION}; "
-                    "restore it from a backup, or use the release of agentid that wrote it"
+                    "restore it from a backup"
                 )
                 raise InputError(msg)
 
@@ -194,7 +204,9 @@ def _root(body: object) -> RootEntry:
             "trusted": bool(trusted),
             "deliveredAt": str() | None as delivered,
             "revoked": [*revoked],
+            **rest,
         }:
+            _refuse(rest, "a root")
             return RootEntry(
                 _id(name),
                 since,
@@ -210,7 +222,8 @@ def _root(body: object) -> RootEntry:
 
 def _revoked(body: object) -> RevokedAuthority:
     match body:
-        case {"serial": str(serial), "at": str(at), "notAfter": str(not_after)}:
+        case {"serial": str(serial), "at": str(at), "notAfter": str(not_after), **rest}:
+            _refuse(rest, "a revoked authority")
             return RevokedAuthority(
                 SerialNumber.parse(serial), parse_time(at), parse_time(not_after)
             )
@@ -228,7 +241,9 @@ def _issuing(body: object) -> IssuingEntry:
             "responder": str(responder),
             "stage": str(stage),
             "since": str(since),
+            **rest,
         } if stage in frozenset(Stage) and shards > 0:
+            _refuse(rest, "an issuing authority")
             return IssuingEntry(
                 _id(name), _id(root), shards, responder, Stage(stage), parse_time(since)
             )
@@ -239,7 +254,8 @@ def _issuing(body: object) -> IssuingEntry:
 
 def _distrusted(body: object) -> Distrusted:
     match body:
-        case {"fingerprint": str(fingerprint), "at": str(at)}:
+        case {"fingerprint": str(fingerprint), "at": str(at), **rest}:
+            _refuse(rest, "a distrusted authority")
             return Distrusted(fingerprint, parse_time(at))
         case _:
             msg = "the record of a distrusted authority is damaged; restore it from a backup"
@@ -255,7 +271,9 @@ def _jwt_key(body: object) -> JwtEntry:
             "since": str(since),
             "bundle": int(bundle),
             "publishedAt": str() | None as published,
+            **rest,
         } if stage in frozenset(Stage) and set(kid) <= _BASE64URL:
+            _refuse(rest, "a key for JWT-SVIDs")
             return JwtEntry(
                 kid,
                 orjson.dumps(members).decode(),
@@ -267,6 +285,17 @@ def _jwt_key(body: object) -> JwtEntry:
         case _:
             msg = "the record of a key for JWT-SVIDs is damaged; restore it from a backup"
             raise InputError(msg)
+
+
+def _refuse(rest: Mapping[object, object], of: str) -> None:
+    """Refuse what is left of a document, whose meaning nobody knows here."""
+    if rest:
+        name = quoted(min(map(str, rest)))
+        msg = (
+            f"the record of {of} has a member {name} that is not known; go back to the release "
+            "that wrote it (docs/operations/upgrade.md), or restore it from a backup"
+        )
+        raise UnknownVersionError(msg)
 
 
 def _id(text: str) -> str:

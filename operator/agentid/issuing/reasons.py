@@ -70,6 +70,7 @@ PASSING: Final = frozenset(
         RefusalReason.INTERNAL.value,
         Reason.LEDGER_UNAVAILABLE.value,
         Reason.ISSUER_UNAVAILABLE.value,
+        Reason.INCIDENT_UNREADABLE.value,
     }
 )
 """What says nothing of the pod, and is over before anybody has read of it."""

@@ -27,6 +27,7 @@ class Catalogue:
         self._covering: dict[str, SegmentInfo] = {}
         self._heads: dict[str, Head] = {}
         self._remembered: dict[tuple[str, int], str] = {}
+        self._later: dict[str, SegmentInfo] = {}
         self._bytes = 0
 
     def get(self, name: str) -> SegmentInfo | None:
@@ -56,6 +57,9 @@ class Catalogue:
         self._bytes += info.size - (before.size if before else 0)
         self._infos[info.name] = info
         self._covering.pop(info.name, None)
+        self._later.pop(info.name, None)
+        if info.is_later:
+            self._later[info.name] = info
         if info.covers:
             self._covering[info.name] = info
         if not info.is_sound or info.hash is None:
@@ -89,6 +93,7 @@ class Catalogue:
         if info is None:
             return True
         self._covering.pop(name, None)
+        self._later.pop(name, None)
         self._bytes -= info.size
         return self.stands_for(info)
 
@@ -100,6 +105,11 @@ class Catalogue:
             if other.name != info.name
             for cover in other.covers
         )
+
+    @property
+    def later(self) -> str | None:
+        """What is to be said of a segment of a later format; None where there is none."""
+        return next((info.damage for info in self._later.values()), None)
 
     @property
     def chains(self) -> int:

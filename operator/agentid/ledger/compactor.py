@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from agentid.errors import LedgerCorruptError
+from agentid.errors import LedgerCorruptError, UnknownVersionError
 from agentid.ledger.compaction import OUTPUT_BYTES, Merged, choose, forget, merge
 from agentid.ledger.reading import decode
 from agentid.ledger.records import Record, encode_record
@@ -68,6 +68,8 @@ class Compactor:
     async def round(self, archive: Archive) -> Compaction:
         """Delete what an interrupted round left, and merge some segments if it is worth it."""
         catalogue = self._intake.catalogue
+        if catalogue.later is not None:
+            return Compaction()  # what it stands for, and speaks of, is not known here
         leftovers = tuple(catalogue.leftovers())
         disputed = catalogue.verify().disputed if leftovers else frozenset[str]()
         deleted = await self._delete([one for one in leftovers if one.name not in disputed])
@@ -111,7 +113,7 @@ class Compactor:
                 continue  # another replica has compacted it, or the backend will report its loss
             try:
                 segment = decode(stored.name, stored.data)
-            except LedgerCorruptError:
+            except (LedgerCorruptError, UnknownVersionError):
                 self._intake.present(stored)
                 continue
             if segment.hash != info.hash:

@@ -15,6 +15,7 @@ line of its own before each, one at the beginning and one at the end:
 - Segments come by name, each once; so those of a chain come in its order.
 - `bytes` and `lines` are those of the segment. An object that holds something else than a segment
   is there as it is; if it does not end in a line feed, one follows it that belongs to nobody.
+- `format` is 1; `readBy` may stand beside a later one, the first release that reads it.
 - `createdAt` of a segment is when the backend says that it was created; null if it does not.
 - The `sha256` at the end is that of all bytes before its line: any other byte makes another one.
 
@@ -31,7 +32,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 import orjson
 
-from agentid.errors import InputError
+from agentid.errors import InputError, UnknownVersionError
+from agentid.formats import later_version
 from agentid.identity.quoting import quoted
 from agentid.ledger import wire
 from agentid.ledger.store import StoredSegment
@@ -139,6 +141,7 @@ def read_export(stream: IO[bytes]) -> Iterator[StoredSegment]:
     Raises:
         InputError: The file is no export, was altered, or is not there to its end; the message
             names the line.
+        UnknownVersionError: It is of a later format.
     """
     return iter(ExportReader(stream))
 
@@ -172,10 +175,11 @@ class ExportReader:
 
     def _header(self) -> None:
         _, body = self._own_line("export")
+        if (later := later_version(body, "format", FORMAT)) is not None:
+            msg = f"ledger export, line {self._lines}: {later}"
+            raise UnknownVersionError(msg)
         try:
-            if (found := wire.integer(body, "format", least=1)) != FORMAT:
-                msg = f"format {found} is not {FORMAT}; a newer release of agentid wrote it"
-                raise InputError(msg)  # noqa: TRY301 - one place names the line
+            wire.integer(body, "format", least=1)
             wire.check_keys(body, _HEADER_KEYS)
             wire.time(body, "createdAt")
         except (InputError, KeyError) as error:

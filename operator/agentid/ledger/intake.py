@@ -8,6 +8,10 @@ another, must not be concluded from it.
 What stood only in a segment that was damaged, altered or removed is recorded anew (`to_mend`), so
 that the ledger does not depend on the memory of a process. Of a certificate that is recorded anew
 from a damaged segment, what it replaced is left out.
+
+A segment of a later format counts as a damaged one does, so that what can be read of it can be
+revoked. But it is whole, for a release that can read it: while there is one, nothing is recorded
+anew, since that release would find two records of one certificate.
 """
 
 from __future__ import annotations
@@ -152,6 +156,8 @@ class Intake:
             which no sound segment holds a copy.
         """
         records: list[Record] = []
+        if self.catalogue.later is not None:
+            return frozenset(), ()
         for name, info in tuple(self._lost.items()):
             now = self.catalogue.get(name)
             restored = now is not None and now.content == info.content

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from agentid.errors import InputError, UnavailableError
+from agentid.errors import InputError, UnavailableError, UnknownVersionError
 from agentid.ledger.committer import Commit, CommitLimits, Committer
 from agentid.ledger.compactor import Archive, Compaction, Compactor, discard
 from agentid.ledger.naming import check_writer
-from agentid.ledger.records import Revoked
+from agentid.ledger.records import Issued, Revoked
 from agentid.ledger.verify import Alarm, AlarmKind
 from agentid.ledger.view import LedgerStats, LedgerView
 
@@ -60,8 +60,10 @@ class Ledger(LedgerView):
     `state` is fed from durable segments only: those of this process as soon as they are stored,
     those of others as soon as the backend reports them.
 
-    Alarms say what a person has to look at. They stop nothing: a revocation must be possible in
-    the worst of conditions, and an issuance adds no damage.
+    Alarms say what a person has to look at. They do not stop what can be known to be right: a
+    revocation must be possible in the worst of conditions, and an issuance adds no damage. Only
+    beside a segment of a later format nothing is issued: which serials are on record, and what is
+    revoked, is not known then, and will be to the release that can read it.
 
     What the readable part of a damaged segment counts for is said in `intake`.
     """
@@ -142,6 +144,8 @@ class Ledger(LedgerView):
                 record whose append failed may stand on the ledger without its certificate having
                 been used; that is what revoking undelivered certificates is for. Once part of a
                 long call has failed, other parts may be durable.
+            UnknownVersionError: It is about a certificate that was issued, and a later release has
+                written a segment; nothing is recorded.
             InputError: A record is larger than `MAX_RECORD_BYTES`, or a revocation names another
                 notAfter than the certificate has, and would be dropped too early; nothing is
                 recorded. `Entry.revocation` makes the right one.
@@ -150,6 +154,10 @@ class Ledger(LedgerView):
         Cancelling the caller withdraws records that were not sent yet; those that were sent go
         their way, as above.
         """
+        later = self.later_format
+        if later is not None and any(isinstance(record, Issued) for record in records):
+            msg = f"nothing is issued, since not all of the ledger can be read: {later}"
+            raise UnknownVersionError(msg)
         for record in records:
             entry = self.state.by_serial(record.serial)
             if isinstance(record, Revoked) and entry and entry.issued.not_after != record.not_after:

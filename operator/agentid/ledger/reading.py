@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agentid.errors import InputError, LedgerCorruptError
+from agentid.errors import InputError, LedgerCorruptError, UnknownVersionError
+from agentid.formats import later_version
 from agentid.identity import SerialNumber
 from agentid.identity.quoting import quoted
 from agentid.ledger import wire
@@ -52,6 +53,7 @@ class Reading:
         hash: What the seal ought to be, None if the last line is no seal.
         size: Bytes.
         faults: What differs from what a writer would have written; empty for a sound segment.
+        later: What to say of a segment of a later format, whose seal holds; None for any other.
     """
 
     name: str
@@ -61,13 +63,17 @@ class Reading:
     hash: str | None
     size: int
     faults: tuple[str, ...]
+    later: str | None = None
 
     def segment(self) -> Segment:
         """The segment, if nothing is wrong with it.
 
         Raises:
             LedgerCorruptError: Something is; the message names object, line and what differs.
+            UnknownVersionError: It is of a later format.
         """
+        if self.later is not None:
+            raise UnknownVersionError(self.sentence)
         if self.faults or self.header is None or self.hash is None:
             raise LedgerCorruptError(self.sentence)
         return Segment(self.header, self.records, self.hash, self.size)
@@ -75,7 +81,7 @@ class Reading:
     @property
     def sentence(self) -> str:
         """What is wrong with it, for an alarm."""
-        return f"ledger segment {self.name}: {'; '.join(self.faults)}"
+        return f"ledger segment {self.name}: {self.later or '; '.join(self.faults)}"
 
 
 def decode(name: str, data: bytes) -> Segment:
@@ -83,6 +89,7 @@ def decode(name: str, data: bytes) -> Segment:
 
     Raises:
         LedgerCorruptError: It is not; the message names object, line and what differs.
+        UnknownVersionError: It is of a later format.
     """
     return inspect(name, data).segment()
 
@@ -99,6 +106,7 @@ def inspect(name: str, data: bytes) -> Reading:
         return Reading(name, None, (), (), None, len(data), faults.as_tuple())
     lines = data.split(b"\n")
     digest = _check_seal(data, lines, faults)
+    later = None if faults.found else _later(lines[0])
     # Of a segment that was cut short every line is read, and that the last one is half is reported.
     content = lines[:-2] if digest is not None else [line for line in lines if line]
     salvage = _Salvage()
@@ -107,7 +115,7 @@ def inspect(name: str, data: bytes) -> Reading:
     revokes = (*revokes, *salvage.revokes)
     if header is not None and not faults.found:
         _check_against_header(count, revokes, records, faults)
-    return Reading(name, header, records, revokes, digest, len(data), faults.as_tuple())
+    return Reading(name, header, records, revokes, digest, len(data), faults.as_tuple(), later)
 
 
 class _Salvage:
@@ -193,10 +201,18 @@ def _read_header(
     return header, count, revokes
 
 
+def _later(line: bytes) -> str | None:
+    """What to say of a later format; with a seal that does not hold, it is damage instead."""
+    try:
+        return later_version(_object(line), "format", FORMAT)
+    except InputError:
+        return None
+
+
 def _check_format(body: dict[str, object]) -> None:
     if (found := body.get("format")) != FORMAT:
         shown = found if isinstance(found, int) else quoted(found)
-        msg = f"format {shown} is not {FORMAT}; a newer release of agentid may have written it"
+        msg = f"format {shown} is not {FORMAT}"
         raise InputError(msg)
     wire.check_keys(body, _HEADER_KEYS)
 

@@ -8,6 +8,9 @@ Two rules say everything about the chains:
 2. Every place of a chain, from the first to the highest that anybody states, is held by a segment,
    or by a run in a sound one.
 
+A segment of a later format, whose seal holds, is none of these: which places it holds is not known
+here. It has an alarm of its own, and nothing counts as missing beside it.
+
 So a segment that was altered, exchanged, moved or removed is noticed as soon as one other object
 speaks of it. What only a signature could notice is somebody who rewrites all of them.
 """
@@ -53,6 +56,8 @@ class AlarmKind(StrEnum):
     """A segment that somebody speaks of is not there."""
     ISSUED_TWICE = "IssuedTwice"
     """Two different certificates are on record under one serial."""
+    LATER_FORMAT = "LaterFormat"
+    """A later release wrote a segment, and this one cannot read it."""
     WRITER_SHARED = "WriterShared"
     """Somebody else wrote a segment into the chain of this process."""
 
@@ -94,6 +99,7 @@ class SegmentInfo:
         not_afters: Of its records, as seconds since the epoch, ascending.
         content: SHA-256 of all its bytes, to tell whether it is still the same.
         damage: What is wrong with it, None if nothing is.
+        is_later: Whether that is a later format, and no damage.
     """
 
     name: str
@@ -109,6 +115,7 @@ class SegmentInfo:
     not_afters: array[int] = field(repr=False)
     content: bytes = field(repr=False)
     damage: str | None = None
+    is_later: bool = False
 
     @classmethod
     def of(cls, reading: Reading, data: bytes) -> SegmentInfo:
@@ -134,6 +141,7 @@ class SegmentInfo:
             ),
             content=sha256(data).digest(),
             damage=reading.sentence if reading.faults else None,
+            is_later=reading.later is not None,
         )
 
     def is_content(self, data: bytes) -> bool:
@@ -198,7 +206,14 @@ def verify(infos: Iterable[SegmentInfo], remembered: Iterable[Head] = ()) -> Ver
         remembered: What this process has read before, and what nobody may have removed since.
     """
     infos = tuple(infos)
-    alarms = [Alarm(AlarmKind.DAMAGED, i.name, i.damage) for i in infos if i.damage is not None]
+    alarms = [
+        Alarm(
+            AlarmKind.LATER_FORMAT if info.is_later else AlarmKind.DAMAGED, info.name, info.damage
+        )
+        for info in infos
+        if info.damage is not None
+    ]
+    can_judge_gaps = not any(info.is_later for info in infos)
     claims = _Claims()
     for info in infos:
         claims.add_segment(info)
@@ -213,7 +228,8 @@ def verify(infos: Iterable[SegmentInfo], remembered: Iterable[Head] = ()) -> Ver
                 name = segment_name(writer, place)
                 disputed.add(name)
                 alarms.append(Alarm(AlarmKind.CONTRADICTED, name, _dispute(name, chain, place)))
-        alarms.extend(chain.gaps(writer))
+        if can_judge_gaps:
+            alarms.extend(chain.gaps(writer))
         last = chain.last
         stated = chain.stated.get(last, {})
         chains.append(

@@ -163,6 +163,14 @@ class LedgerView:
         return tuple(self._alarms)
 
     @property
+    def later_format(self) -> str | None:
+        """What is to be said of a segment that a later release wrote; None where there is none.
+
+        While there is one, what is on record is not known as a whole.
+        """
+        return self._intake.catalogue.later
+
+    @property
     def synced_at(self) -> datetime | None:
         """When the backend last said that everything was reported, by our clock; None before.
 

@@ -27,7 +27,7 @@ from agentid.node.mounts import Tmpfs, bind_read_only, mounts, shown, unmount
 from agentid.node.pod_volume import PodVolume, VolumeParts
 from agentid.node.present import IssuersPresent
 from agentid.node.renewals import Renewals
-from agentid.node.state import StateFolder, VolumeState, volume_key
+from agentid.node.state import StateFolder, Unread, VolumeState, volume_key
 from agentid.node.turns import Turns
 from agentid.node.volume import read_target
 
@@ -111,6 +111,7 @@ class Driver:
         )  # fmt: skip
         self._clock = clock
         self._volumes: dict[str, PodVolume] = {}
+        self._unread: dict[str, str] = {}
         self._turns = Turns()
         self._at_once = asyncio.Semaphore(settings.at_once)
         # Of many pods that start at the same time the first is finished first: what is done with
@@ -137,7 +138,7 @@ class Driver:
 
     def snapshot(self) -> NodeSnapshot:
         """The state of all volumes now."""
-        counts = {"serving": 0, "starting": 0, "ended": 0}
+        counts = {"serving": 0, "starting": 0, "ended": 0, "unread": len(self._unread)}
         for volume in self._volumes.values():
             counts[type(volume.state.value).__name__.lower()] += 1
         held = [each.held for each in self._volumes.values() if each.held is not None]
@@ -160,6 +161,10 @@ class Driver:
         known = set()
         for state in list(self._parts.states.load()):
             known.add(state.key)
+            if isinstance(state, Unread):
+                self._unread[state.key] = state.why
+                _log.error("volume_of_later_release", volume=state.key, error=state.why)
+                continue
             try:
                 await self._resume(state)
             except (AgentIdError, OSError) as error:
@@ -201,6 +206,9 @@ class Driver:
         key = volume_key(order.volume_id)
         async with self._turns.of(key):
             volume = self._volumes.get(key)
+            if volume is None and (why := self._unread.get(key)) is not None:
+                self._leave(key, order, why)
+                return
             if volume is None:
                 await self._publish_counted(key, order)
                 return
@@ -301,6 +309,18 @@ class Driver:
         _hide(target)
         _remove(self._folder / key)
         self._parts.states.forget(key)
+        self._unread.pop(key, None)
+
+    def _leave(self, key: str, order: VolumeOrder, why: str) -> None:
+        """Leave a volume of a later release as it is; a pod that runs goes on with what it holds.
+
+        Raises:
+            UnavailableError: It is not there any more, and cannot be made anew from what is known.
+        """
+        if not shown(self._folder / key, order.target):
+            message = f"the state of volume {order.volume_id}: {why}; or delete the pod"
+            raise UnavailableError(message)
+        _log.warning("volume_of_later_release", volume=key, pod_uid=order.pod.uid, error=why)
 
     async def _resume(self, state: VolumeState) -> None:
         folder = self._folder / state.key

@@ -31,7 +31,8 @@ class NodeSnapshot:
     """The state of a node's volumes at one moment.
 
     Attributes:
-        volumes: How many there are, by `serving`, `starting`, `ended`.
+        volumes: How many there are, by `serving`, `starting`, `ended`, and `unread` for those of a
+            later release.
         expiry: Seconds until the first certificate of a running pod expires, negative once it has;
             None where no pod holds one.
         overdue: Seconds since the first renewal was due that did not succeed yet; 0 without one.

@@ -39,6 +39,7 @@ __all__ = [
 _PASSING: Final = frozenset(
     {
         "CacheBehind",
+        "IncidentUnreadable",
         "InternalError",
         "IssuerUnavailable",
         "LedgerUnavailable",

@@ -1,5 +1,9 @@
 """What the node plugin has to know of a volume after a restart, in a file beside its mount.
 
+It says which version of this form it is of. What a later plugin wrote is left as it is, with the
+files and the mount that it is about: the pod keeps what it holds, and gets nothing new before a
+plugin runs that reads it.
+
 The files lie on a file system in memory that only root of the node enters: they hold the pod's
 token, and end with the node's boot as the mounts and keys do.
 """
@@ -13,14 +17,18 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agentid.errors import InputError, UnavailableError
+from agentid.errors import InputError, UnavailableError, UnknownVersionError
+from agentid.formats import later_version
 from agentid.node.issuer import PodProof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Held", "StateFolder", "VolumeState", "volume_key"]
+__all__ = ["Held", "StateFolder", "Unread", "VolumeState", "volume_key"]
+
+_VERSION: Final = 1
+"""Raised when a release writes what an earlier one would misread. An earlier one wrote none: 1."""
 
 _SUFFIX: Final = ".json"
 MAX_STATE: Final = 8 * 1024 * 1024
@@ -79,6 +87,19 @@ class VolumeState:
         return self.held is None and self.ended is None
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A volume that a later release of the plugin published.
+
+    Attributes:
+        key: The name of its files.
+        why: Which version it is of, and what to do.
+    """
+
+    key: str
+    why: str
+
+
 def volume_key(volume_id: str) -> str:
     """A name for the file system, whatever is in the kubelet's."""
     return hashlib.sha256(volume_id.encode()).hexdigest()[:32]
@@ -99,7 +120,7 @@ class StateFolder:
         path = self._folder / f"{state.key}{_SUFFIX}"
         fresh = path.with_suffix(".new")
         try:
-            fresh.write_bytes(orjson.dumps(state))
+            fresh.write_bytes(_written(state))
             fresh.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -111,29 +132,41 @@ class StateFolder:
         """Remove it."""
         (self._folder / f"{key}{_SUFFIX}").unlink(missing_ok=True)
 
-    def load(self) -> Iterator[VolumeState]:
+    def load(self) -> Iterator[VolumeState | Unread]:
         """All of them; one that does not parse is removed and passed over."""
         for path in sorted(self._folder.glob("*.new")):
             path.unlink()
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
             try:
                 state = read_state(path.read_bytes())
+            except UnknownVersionError as error:
+                yield Unread(path.stem, str(error))
+                continue
             except InputError:
                 path.unlink()
                 continue
             yield state
 
 
+def _written(state: VolumeState) -> bytes:
+    return orjson.dumps({"version": _VERSION, **orjson.loads(orjson.dumps(state))})
+
+
 def read_state(data: bytes) -> VolumeState:
     """Read one file.
 
     Raises:
+        UnknownVersionError: A later release wrote it.
         InputError: It is none of ours.
     """
     try:
         if len(data) > MAX_STATE:
             raise ValueError  # noqa: TRY301 - the same message
         found = orjson.loads(data)
+        if (later := later_version(found, "version", _VERSION)) is not None:
+            raise UnknownVersionError(later)
+        if found.pop("version", _VERSION) != _VERSION:
+            raise ValueError  # noqa: TRY301 - the same message
         held = found.pop("held")
         ended = found.pop("ended")
         return VolumeState(

@@ -150,7 +150,7 @@ def _stopped(whose: str, seen: Observed) -> Withheld:
     nothing = nothing_at_all(
         whose,
         deleting=seen.metadata is not None and seen.metadata.deletion_timestamp is not None,
-        suspended=seen.identity is not None and seen.identity.spec.suspend,
+        suspended=seen.suspended,
         held=seen.hold is not None,
     )
     if nothing is not None:

@@ -106,6 +106,10 @@ class Observed:
             are revoked by now, and not yet expired.
         replaced: Serials that certificates of this very object, revoked by now, were made to
             replace: they are known to have been delivered.
+        unread_suspend: Whether an object whose spec does not parse, since a later release knows
+            more perhaps, says `suspend: true` all the same.
+        ledger_unread: Whether a later release wrote a part of the ledger, so that there may be
+            certificates that `held` does not tell of.
     """
 
     metadata: ObjectMeta | None
@@ -120,6 +124,13 @@ class Observed:
     refusal: PodRefusal | None = None
     revoked_into: frozenset[str] = frozenset()
     replaced: frozenset[SerialNumber] = frozenset()
+    unread_suspend: bool = False
+    ledger_unread: bool = False
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the object says that it is suspended, whatever else it says."""
+        return self.unread_suspend if self.identity is None else self.identity.spec.suspend
 
     @property
     def own(self) -> tuple[Held, ...]:

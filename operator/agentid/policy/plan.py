@@ -153,7 +153,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
             tuple((each, _GONE) for each in own),
             release=FINALIZER in metadata.finalizers,
         )
-    elif seen.identity is not None and seen.identity.spec.suspend:
+    elif seen.suspended:
         made = Plan(
             Standing.SUSPENDED,
             tuple((each, _WITHDRAWN) for each in own),

@@ -264,7 +264,11 @@ def _still_ready(seen: Observed, *, valid: bool) -> Wanted:
 
 def _valid(seen: Observed, now: datetime) -> bool:
     certificate = seen.status.certificate
-    return certificate is not None and any(
+    if certificate is None:
+        return False
+    if seen.ledger_unread:
+        return certificate.not_after >= now  # it may be on record where nobody can read it
+    return any(
         str(each.serial) == certificate.serial and each.validity.not_after >= now
         for each in seen.own
     )

@@ -32,7 +32,18 @@ class Backing:
 
 
 def backing_of(world: World, identity: AgentIdentity) -> Backing | Blocked:
-    """Find both, or say what is missing."""
+    """Find both, or say what is missing.
+
+    An incident that keeps identities from getting certificates, and does not say whom in words that
+    this release knows, keeps all of them from it: nobody who is held gets one by going back.
+    """
+    if (incident := world.incidents.unread_hold) is not None:
+        message = (
+            f"AgentRevocation {incident} holds identities, and what it selects cannot be read, so "
+            "nobody is given a certificate: its status says why. Go back to the release that knows "
+            "it, or end the hold with spec.release: true"
+        )
+        return Blocked(Reason.INCIDENT_UNREADABLE, message)
     name = identity.spec.class_name
     parsed = world.classes.get(name)
     if parsed is None:

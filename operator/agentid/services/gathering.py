@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
@@ -25,7 +26,6 @@ from agentid.services.pods import Pod
 from agentid.telemetry.tracing import step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from agentid.api.agentclass import AgentClass
@@ -75,6 +75,16 @@ class Gatherer:
         self._client = client
         self._deliveries = deliveries
 
+    @property
+    def unread(self) -> str | None:
+        """Why nobody is granted anything now: a later release has written into the ledger.
+
+        What was issued and revoked is not known as a whole then, so nothing is replaced or taken
+        away either, but for those who are to have nothing at all.
+        """
+        later = self._ledger.later_format
+        return None if later is None else f"Nothing is issued: {later}"
+
     async def gather(self, key: ObjectKey, now: datetime) -> Observed:
         """Observe one identity.
 
@@ -93,7 +103,9 @@ class Gatherer:
             return Observed(None, None, AgentIdentityStatus(), held)
         seen = self._observe(body, held, now)
         refusal = self._world.refusals.get(key.namespace, key.name)
-        seen = self._with_revoked(key, replace(seen, refusal=refusal), now)
+        unread = self._ledger.later_format is not None
+        seen = replace(seen, refusal=refusal, ledger_unread=unread)
+        seen = self._with_revoked(key, seen, now)
         if seen.verdict is None:
             return seen  # all of it goes, whatever became of the pods
         return replace(seen, gone=await self._pods_gone(key, held))
@@ -116,7 +128,12 @@ class Gatherer:
             identity = AgentIdentity.parse(body)
         except SpecError as error:
             verdict = Blocked(Reason.INVALID_SPEC, summarize(error.violations), stalled=True)
-            return Observed(metadata, None, status, held, None, verdict, hold)
+            # What takes away is heeded, though the rest cannot be read.
+            spec = body.get("spec")
+            suspend = isinstance(spec, Mapping) and spec.get("suspend") is True
+            return Observed(
+                metadata, None, status, held, None, verdict, hold, unread_suspend=suspend
+            )
         agent_class = self._class_of(identity)
         if metadata.deletion_timestamp is not None or identity.spec.suspend or hold is not None:
             return Observed(metadata, identity, status, held, agent_class, hold=hold)
@@ -145,6 +162,8 @@ class Gatherer:
         return NO_DEMANDS if state is None else state.demands
 
     def _judge(self, identity: AgentIdentity, now: datetime) -> Granted | Refused | Blocked:
+        if (unread := self.unread) is not None:
+            return Blocked(Reason.LEDGER_UNAVAILABLE, unread)
         backing = backing_of(self._world, identity)
         if isinstance(backing, Blocked):
             return backing

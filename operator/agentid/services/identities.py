@@ -232,11 +232,21 @@ class IdentityService:
                 async with self._letting_go:
                     await self._objects.release(metadata)
             return None
+        self._check_readable(todo)
         status = after_plan(seen, todo, self._certificate_of(seen, todo.current), now)
         if _differs(status, seen.status):
             return await self._write(key, seen, metadata, status, todo.standing)
         self._pacing.settled(key)
         return None
+
+    def _check_readable(self, todo: Plan) -> None:
+        """Write no status of what is granted where not all of the ledger can be read.
+
+        Raises:
+            PassError: What the status says of a certificate may be on record all the same.
+        """
+        if todo.standing is Standing.BLOCKED and (unread := self._gatherer.unread) is not None:
+            raise PassError(Reason.LEDGER_UNAVAILABLE, unread)
 
     async def _clear(self, metadata: ObjectMeta, name: str) -> None:
         """Empty a Secret of which nobody knows whether it was ever written.

@@ -26,6 +26,9 @@ __all__ = ["Judging"]
 _MOST: Final = 8192
 """Judgements that are kept; then all are made anew. Some 5 KB each."""
 
+_VALUES: Final = 6
+"""The first so many of what a judgement is made from are compared by value."""
+
 _KEPT: Final = timedelta(minutes=1)
 """A judgement compares schedules of different time zones as of now, and these shift by the hour."""
 
@@ -75,6 +78,8 @@ class Judging:
             resource_version_of(body),
             world.hold_on(body),
             world.doors,
+            self._gatherer.unread,
+            world.incidents.unread_hold,
             parsed,
             None if issuer is None else world.issuers.get(issuer),
             None if issuer is None else world.issuer_states.get(issuer),
@@ -83,4 +88,7 @@ class Judging:
 
 def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     """Whether both are made of the same; texts and sets by value, large objects by identity."""
-    return one[:4] == other[:4] and all(a is b for a, b in zip(one[4:], other[4:], strict=True))
+    values = slice(_VALUES)
+    return one[values] == other[values] and all(
+        a is b for a, b in zip(one[_VALUES:], other[_VALUES:], strict=True)
+    )

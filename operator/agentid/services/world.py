@@ -203,6 +203,7 @@ class Incidents:
     def __init__(self) -> None:
         self._parsed: dict[str, Parsed[AgentRevocation]] = {}
         self._incidents: dict[str, Incident] = {}
+        self._unread: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of all there are at this moment."""
@@ -222,14 +223,23 @@ class Incidents:
             return False
         self._parsed[name] = parsed = Parsed.of(AgentRevocation.parse, body)
         self._incidents.pop(name, None)
+        self._unread.discard(name)
         if parsed.model is not None:
             self._incidents[name] = Incident(parsed.model)
+        elif _may_hold(body.get("spec")):
+            self._unread.add(name)
         return True
 
     def drop(self, name: str) -> None:
         """Forget an object that is gone; what it held is held no longer."""
         self._parsed.pop(name, None)
         self._incidents.pop(name, None)
+        self._unread.discard(name)
+
+    @property
+    def unread_hold(self) -> str | None:
+        """An incident that holds identities and does not parse, so that nobody knows whom."""
+        return min(self._unread, default=None)
 
     def get(self, name: str) -> Parsed[AgentRevocation] | None:
         """Return an object, None if there is none."""
@@ -249,6 +259,15 @@ class Incidents:
         for name in sorted(self._incidents):
             if (hold := self._incidents[name].hold) is not None:
                 yield self._incidents[name], hold
+
+
+def _may_hold(spec: object) -> bool:
+    """Whether an incident is executed, and holds; by what is the same in every release."""
+    match spec:
+        case {"dryRun": False, "hold": True, **rest}:
+            return rest.get("release") is not True
+        case _:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,8 @@ class Facts:
         issuers: By name.
         classes: By name.
         malformed: What does not parse, with the first fault; by kind and name.
+        unknown: Fields of specs that this program does not know, with the objects that have them;
+            by kind and path.
         identities: All of them.
         incidents: By name.
         crls: Those that are published.
@@ -231,6 +233,7 @@ class Facts:
     issuers: Seen[Mapping[str, AgentIssuer]]
     classes: Seen[Mapping[str, AgentClass]]
     malformed: Mapping[str, str]
+    unknown: Mapping[tuple[str, str], tuple[str, ...]]
     identities: Seen[tuple[Entry, ...]]
     incidents: Seen[Mapping[str, AgentRevocation]]
     crls: Seen[tuple[Crl, ...]]

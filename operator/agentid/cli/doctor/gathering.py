@@ -8,13 +8,17 @@ import binascii
 import contextlib
 import json
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agentid.api.agentclass import AgentClass
+from agentid.api.agentidentity import AgentIdentity
 from agentid.api.agentissuer import AgentIssuer
 from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.crd import crd_manifests
+from agentid.api.model import Model
+from agentid.api.unknown import unknown_fields
 from agentid.cli.doctor.facts import (
     FORBIDDEN,
     NODE_PLUGIN,
@@ -114,6 +118,8 @@ async def gather(cluster: Cluster, namespace: str, account: str) -> Facts:
     # The server rounds down to a second: half of one is what it is off by on the average.
     skew = before + (clock.now() - before) / 2 - now.replace(microsecond=500_000)
     malformed: dict[str, str] = {}
+    unknown: dict[tuple[str, str], tuple[str, ...]] = {}
+    notes = _Notes(malformed, unknown)
     return Facts(
         now=now,
         skew=skew,
@@ -125,11 +131,12 @@ async def gather(cluster: Cluster, namespace: str, account: str) -> Facts:
         rights=await _seen(_rights(client, namespace, account)),
         webhooks=await _seen(_webhooks(client, namespace)),
         lease=await _seen(_lease(client, namespace)),
-        issuers=await _seen(_parsed(client, AGENT_ISSUERS, AgentIssuer, malformed)),
-        classes=await _seen(_parsed(client, AGENT_CLASSES, AgentClass, malformed)),
+        issuers=await _seen(_parsed(client, AGENT_ISSUERS, AgentIssuer, notes)),
+        classes=await _seen(_parsed(client, AGENT_CLASSES, AgentClass, notes)),
         malformed=malformed,
-        identities=await _seen(_identities(client)),
-        incidents=await _seen(_parsed(client, AGENT_REVOCATIONS, AgentRevocation, malformed)),
+        unknown=unknown,
+        identities=await _seen(_identities(client, notes)),
+        incidents=await _seen(_parsed(client, AGENT_REVOCATIONS, AgentRevocation, notes)),
         crls=await _seen(_crls(client, namespace)),
         bundles=await _seen(_bundles(client, namespace)),
         ledger=await _seen(_ledger(cluster, namespace)),
@@ -238,22 +245,44 @@ async def _lease(client: Client, namespace: str) -> JsonObject | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What is found out about objects on the way; see `Facts`."""
+
+    malformed: dict[str, str]
+    unknown: dict[tuple[str, str], tuple[str, ...]]
+
+    def take(self, model: type[Kind], body: JsonObject) -> None:
+        """Note the fields that this program does not know."""
+        spec = model.model_fields["spec"].annotation
+        if not (isinstance(spec, type) and issubclass(spec, Model)):
+            return
+        for path in unknown_fields(spec, body.get("spec")):
+            place = model.KIND, path
+            self.unknown[place] = (*self.unknown.get(place, ()), str(ObjectKey.of(body)))
+
+
 async def _parsed(
-    client: Client, resource: Resource, model: type[K], malformed: dict[str, str]
+    client: Client, resource: Resource, model: type[K], notes: _Notes
 ) -> Mapping[str, K]:
     found = {}
     async for body in client.list(resource):
+        notes.take(model, body)
         try:
             parsed = model.parse(body)
         except SpecError as error:
-            malformed[f"{resource.kind} {_name(body)}"] = error.violations[0]
+            notes.malformed[f"{resource.kind} {_name(body)}"] = error.violations[0]
         else:
             found[parsed.metadata.name] = parsed
     return found
 
 
-async def _identities(client: Client) -> tuple[Entry, ...]:
-    return tuple([Entry.of(each) async for each in client.list(AGENT_IDENTITIES)])
+async def _identities(client: Client, notes: _Notes) -> tuple[Entry, ...]:
+    found = []
+    async for body in client.list(AGENT_IDENTITIES):
+        notes.take(AgentIdentity, body)
+        found.append(Entry.of(body))
+    return tuple(found)
 
 
 async def _crls(client: Client, namespace: str) -> tuple[Crl, ...]:

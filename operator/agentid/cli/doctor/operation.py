@@ -14,6 +14,7 @@ from agentid.cli.doctor.facts import Unreadable
 from agentid.cli.doctor.findings import Finding, Severity
 from agentid.cli.output import span
 from agentid.errors import InputError
+from agentid.ledger import AlarmKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +31,8 @@ _SKEW: Final = 5.0
 _OVERDUE: Final = {AuthorityRole.ISSUING: 4, AuthorityRole.ROOT: 8}
 """Of the lifetime: what part is left when a successor should long have been there. One is made
 when a third, or a fifth, is left (docs/operations/authorities.md)."""
+
+_GO_BACK: Final = "install that release again; docs/operations/upgrade.md"
 
 _LOG: Final = "look at the operator's log"
 
@@ -97,6 +100,10 @@ def ledger(facts: Facts) -> Iterator[Finding]:
         yield Finding(Severity.UNKNOWN, "ledger", report.why)
         return
     for alarm in report.alarms:
+        if alarm.kind is AlarmKind.LATER_FORMAT:
+            found = f"nothing is issued: {alarm.detail}"
+            yield Finding(Severity.PROBLEM, "ledger", found, _GO_BACK)
+            continue
         yield Finding(
             Severity.PROBLEM,
             "ledger",
@@ -271,6 +278,12 @@ def resources(facts: Facts) -> Iterator[Finding]:
         kind, _, object_name = name.partition(" ")
         remedy = f"kubectl edit {kind.lower()} {object_name}"
         yield Finding(Severity.PROBLEM, name, f"it does not parse: {fault}", remedy)
+    for (kind, path), names in facts.unknown.items():
+        which = f"{kind} {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "")
+        yield Finding(
+            Severity.WARNING, which, f"{path} is not known to this release, and not heeded",
+            "use the release that brought it, or remove it; docs/operations/upgrade.md",
+        )  # fmt: skip
     yield from _classes(facts)
     yield from _incidents(facts)
     yield from _identities(facts)
