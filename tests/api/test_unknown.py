@@ -43,6 +43,12 @@ from tests.support.manifests import agent_class, identity, issuer
             (),
             id="keys-of-a-map-are-no-fields",
         ),
+        pytest.param(
+            AgentClassSpec,
+            {"tiers": {"Low": {"lifetime": "1h"}, "High": {"quota": 1}}},
+            ("spec.tiers.High.quota",),
+            id="under-a-name-of-its-own",
+        ),
         pytest.param(AgentClassSpec, ["no", "object"], (), id="no-object"),
     ],
 )

@@ -29,7 +29,10 @@ def unknown_fields(model: type[Model], body: object, where: str = "spec") -> tup
 def _unknown(model: type[Model], body: object, where: str) -> Iterator[str]:
     if not isinstance(body, Mapping):
         return  # the parser says what is wrong with it
-    fields = {api_name(name): field.annotation for name, field in model.model_fields.items()}
+    fields = {
+        field.alias or api_name(name): field.annotation
+        for name, field in model.model_fields.items()
+    }
     for name, value in body.items():
         path = f"{where}.{name}"
         if name not in fields:
