@@ -38,6 +38,7 @@ from tests.upgrade.freeze import HERE, digest_of, summary_of
 from tests.upgrade.services import SYSTEM, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from agentid.api.model import Resource

@@ -71,6 +71,7 @@ _MOST: Final = 64 * 1024 * 1024
 _MOST_LINE: Final = 64 * 1024
 
 _OK: Final = 200
+_NOT_FOUND: Final = 404
 
 
 @dataclass(slots=True, eq=False)
@@ -173,7 +174,8 @@ class IssuerServiceClient:
         with _translated():
             async with self._request("GET", "/node/v1/changes", limits=quiet) as response:
                 if response.status != _OK:
-                    raise refusal(parsed(await response.content.read(_MOST_LINE)))
+                    body = await response.content.read(_MOST_LINE)
+                    raise _refused(response.status, "/node/v1/changes", body)
                 connection = response.connection
                 try:
                     async with aclosing(_lines(response.content)) as lines:
@@ -241,7 +243,7 @@ class IssuerServiceClient:
                 read = await response.content.read(_MOST)
                 self._heard()
                 if response.status != _OK:
-                    raise refusal(parsed(read))
+                    raise _refused(response.status, path, read)
                 while not response.content.at_eof() and len(read) < _MOST:
                     read += await response.content.read(_MOST - len(read))
                 return parsed(read)
@@ -267,6 +269,21 @@ class IssuerServiceClient:
             timeout=limits or aiohttp.ClientTimeout(total=_TIMEOUT),
         ) as response:
             yield response
+
+
+def _refused(status: int, path: str, body: bytes) -> UnavailableError | RefusedError:
+    """What an answer says that is no success.
+
+    A path that is not known says nothing of the pod: what it has stays.
+    """
+    if status == _NOT_FOUND:
+        msg = (
+            f"the issuer service does not know {path}, so it is of another release than this node "
+            "plugin, and the two do not understand each other: upgrade the one that is behind "
+            "(docs/operations/upgrade.md)"
+        )
+        return UnavailableError(msg)
+    return refusal(parsed(body))
 
 
 def _answer(asked: Iterable[_Asked], error: UnavailableError | RefusedError) -> None:
