@@ -109,6 +109,21 @@ async def test_good_means_on_record_and_not_revoked(clock: ManualClock) -> None:
     assert answer.next_update_utc == NOON + timedelta(minutes=10)
 
 
+async def test_nothing_is_unknown_beside_a_later_release(clock: ManualClock) -> None:
+    """Promise 5: it may be on record where this release cannot read; the rest is said as ever."""
+    async with serving(clock) as world:
+        world.issue(1)
+        world.issue(2)
+        world.revoke(2)
+        assert await status_of(world, 99) is UNKNOWN
+        world.ledger.later_format = "ledger segment x: format 7 was written by a later release"
+        assert (await post(world, ask_for(world, 99))).response_status is ERRORS.TRY_LATER
+        assert await status_of(world, 1) is GOOD
+        assert await status_of(world, 2) is REVOKED
+        world.ledger.later_format = None
+        assert await status_of(world, 99) is UNKNOWN
+
+
 async def test_a_serial_of_another_authority_is_unknown(clock: ManualClock) -> None:
     """Of the same issuer, before its rotation."""
     async with serving(clock) as world:

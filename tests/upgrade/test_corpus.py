@@ -17,7 +17,8 @@ from agentid.api.agentrevocation import AgentRevocation
 from agentid.api.unknown import unknown_fields
 from agentid.identity import SerialNumber, TrustDomain
 from agentid.issuers.authority_set import load_set
-from agentid.ledger import LedgerState, verify_segments
+from agentid.ledger import Issued, LedgerState, verify_segments
+from agentid.ledger.configmaps import segment_of
 from agentid.ledger.export import read_export
 from agentid.ledger.reading import decode
 from agentid.node import files as node_files
@@ -35,6 +36,7 @@ from tests.support.auditing import read_events
 from tests.support.node import no_validation
 from tests.upgrade.corpus import CORPORA, DIGESTS, Corpus, of_kind
 from tests.upgrade.freeze import HERE, digest_of, summary_of
+from tests.upgrade.moving import moved_segments
 from tests.upgrade.services import SYSTEM, opened
 
 if TYPE_CHECKING:
@@ -323,3 +325,17 @@ async def _reloaded(state: VolumeState, folder: Path) -> object:
     volume = PodVolume(state, folder, parts)
     volume.reload()
     return volume.state.value
+
+
+@each_corpus
+def test_a_corpus_can_move_into_a_cluster(corpus: Corpus) -> None:
+    """With the UIDs of another API server the chains of the ledger still fit."""
+    bodies = [
+        body
+        for body in corpus.objects.values()
+        if "agentid.dev/ledger" in body["metadata"].get("labels", {})
+    ]
+    moved = [segment_of(each) for each in moved_segments(bodies, {"uid-reader": "another"})]
+    assert verify_segments(moved).alarms == ()
+    records = [record for each in moved for record in decode(each.name, each.data).records]
+    assert {r.uid for r in records if isinstance(r, Issued) and r.name == "reader"} == {"another"}

@@ -12,7 +12,8 @@ ledger, asked at that moment, still says what it said: so a revocation is in the
 if that came later; it never goes back.
 
 When the ledger has not been heard of for too long, nothing is called good or unknown any more: the
-answer is `tryLater`. What is known to be revoked stays so, and is said.
+answer is `tryLater`. What is known to be revoked stays so, and is said. Where a later release has
+written into the ledger, nothing is called unknown: it may be on record where this one cannot read.
 """
 
 from __future__ import annotations
@@ -164,6 +165,7 @@ class OcspService:
             standing.known == kept.known
             and standing.revoked is kept.revoked
             and (kept.revoked is not None or self._register.is_fresh)
+            and (standing.known or self._register.is_whole)
         )
 
     def _sign(
@@ -179,6 +181,8 @@ class OcspService:
         if signer is None or not (
             self._register.is_fresh or (standing.revoked is not None and self._register.is_read)
         ):
+            return _TRY_LATER
+        if not (standing.known or self._register.is_whole):
             return _TRY_LATER
         status, this_update = _status(standing, window, now)
         validity = signer.validity

@@ -31,6 +31,11 @@ class LedgerSource(Protocol):
         """How long ago everything was known to be known; None before the first time."""
         ...
 
+    @property
+    def later_format(self) -> str | None:
+        """What is to be said of a segment that a later release wrote; None where there is none."""
+        ...
+
     def subscribe(self, listener: Callable[[Durable], None]) -> Callable[[], None]:
         """Be told about all records that become durable from now on."""
         ...
@@ -81,6 +86,11 @@ class Register:
         """Whether what is known is young enough to call a certificate good."""
         lag = self._ledger.lag
         return lag is not None and lag <= self._stale_after
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that is on record can be read: what is not known is on no record then."""
+        return self._ledger.later_format is None
 
     def standing(self, authority: str, serial: int) -> Standing:
         """What is to be said about a serial number.

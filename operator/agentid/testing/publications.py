@@ -184,11 +184,13 @@ class MemoryLedger:
     Attributes:
         state: What is on record.
         lag: How long ago everything was known to be known; None: never yet.
+        later_format: What is to be said of a segment that a later release wrote.
     """
 
     def __init__(self, lag: timedelta | None = timedelta(0)) -> None:
         self.state = LedgerState()
         self.lag = lag
+        self.later_format: str | None = None
         self._listeners: list[Callable[[Durable], None]] = []
 
     def record(self, *records: Record) -> None:
