@@ -41,6 +41,8 @@ from agentid.services.judging import Judging
 from agentid.services.notices import Notices
 from agentid.services.objects import IdentityObjects
 from agentid.services.publication import CrlPublisher
+from agentid.services.quotas import Quotas
+from agentid.services.rates import Rates
 from agentid.services.responder_credentials import RESPONDER_SECRET, ResponderCredentials
 from agentid.services.secrets import SecretDelivery
 from agentid.services.standby import StandbyIssuers
@@ -124,6 +126,8 @@ class Parts:
     witness: Witness
     gatherer: Gatherer
     entitlements: Entitlements
+    quotas: Quotas
+    rates: Rates
     standby: StandbyIssuers
     audit: AuditStream | None
     tracer: Tracer | None
@@ -188,6 +192,7 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
             ledger.subscribe(auditor.learn)
         witness = Witness(auditor, notices)
         gatherer = Gatherer(world, ledger=ledger, client=client, deliveries=settings.deliveries)
+        quotas, rates = Quotas(world), Rates(world=world, ledger=ledger, clock=clock)
         leader = Leader(
             ApiLease(lease_client, namespace=namespace, name=LEASE),
             identity=writer,
@@ -266,13 +271,14 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
             identities=IdentityService(
                 world=world,
                 gatherer=gatherer,
-                issuance=Issuance(ledger=ledger, clock=clock),
+                issuance=Issuance(ledger=ledger, clock=clock, rates=rates),
                 delivery=SecretDelivery(client),
                 ledger=ledger,
                 objects=IdentityObjects(client, world),
                 clock=clock,
                 metrics=metrics,
                 witness=witness,
+                quotas=quotas,
             ),
             doors=Doors(client),
             incidents=IncidentService(
@@ -290,6 +296,8 @@ async def build(settings: Settings, *, clock: Clock) -> AsyncIterator[Parts]:
             entitlements=Entitlements(
                 world=world, judging=Judging(gatherer=gatherer, world=world, clock=clock)
             ),
+            quotas=quotas,
+            rates=rates,
             standby=StandbyIssuers(
                 world=world,
                 client=client,

@@ -6,10 +6,12 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agentid.issuers import BuiltinIssuer, JwtTerms
+from agentid.issuing import wire
 from agentid.issuing.certificates import IssuedX509
 from agentid.issuing.limits import Limits
 from agentid.issuing.reasons import RefusedError
@@ -20,6 +22,7 @@ from agentid.services.world import IssuerState
 from agentid.testing.ledger import in_virtual_time
 from agentid.testing.segments import Fault
 from tests.issuing.world import Service, opened
+from tests.signer.test_service import PLACED
 from tests.signer.world import READER
 from tests.support.asked import pod_body
 from tests.support.auditing import Lines
@@ -258,3 +261,45 @@ async def test_a_revoked_certificate_carries_no_token() -> None:
         await in_virtual_time(service.there.clock, service.undelivered.revoke())
         with pytest.raises(RefusedError, match="it has to be issued one first"):
             await service.minting.mint(service.plugin, "reader-1/p-1", ("db",))
+
+
+async def test_over_the_rate_of_the_class_a_pod_comes_again() -> None:
+    """Overloaded, with the seconds that it takes; other namespaces and tokens are not concerned."""
+    async with opened() as service:
+        there = service.there
+        there.put_class(delivery={"modes": ["CSI"]}, limits={"issuancesPerMinutePerNamespace": 1})
+        there.put_pod(name="reader-2", uid="p-2")
+        await issued(service)
+        second = service.item("reader-2/p-2")
+        refused = await refusal(service, second)
+        assert (refused.reason, refused.final) == ("Overloaded", False)
+        assert "limits certificates for namespace finance to 1 a minute" in str(refused)
+        assert refused.retry_after is not None
+        told = orjson.loads(wire.write_x509([refused], "v"))["results"][0]["refused"]
+        assert 0 < told["retryAfterSeconds"] <= 60
+        assert wire.status_of(refused) == 429
+        there.clock.advance(refused.retry_after)
+        assert (await issued(service, second)).made.record.pod is not None
+
+
+async def test_a_renewal_that_is_due_waits_for_no_rate() -> None:
+    """Promise 5: the plugin asks when it was told to."""
+    async with opened() as service:
+        there = service.there
+        there.put_class(delivery={"modes": ["CSI"]}, limits={"issuancesPerMinutePerNamespace": 1})
+        there.put_pod(name="reader-2", uid="p-2")
+        first = await issued(service)
+        there.clock.advance(first.renew_at - there.clock.now())
+        await issued(service, service.item("reader-2/p-2"))
+        assert (await issued(service)).made.record.replaces == first.made.record.serial
+        assert (await refusal(service)).reason == "Overloaded", "the next one is not due"
+
+
+async def test_a_pod_of_an_identity_without_a_place_gets_nothing() -> None:
+    """Whichever replica it asks: the status says who has one."""
+    async with opened() as service:
+        service.there.put_class(delivery={"modes": ["CSI"]}, limits={"identities": 1})
+        refused = await refusal(service)
+        assert (refused.reason, refused.final) == ("Pending", False)
+        service.there.put_identity(delivery={"mode": "CSI"}, told=PLACED)
+        await issued(service)

@@ -22,6 +22,7 @@ from agentid.services.entitlements import Entitlements
 from agentid.services.gathering import Gatherer
 from agentid.services.issuance import Issuance
 from agentid.services.judging import Judging
+from agentid.services.rates import Rates
 from agentid.services.revocations import Revocations
 from agentid.services.witness import Witness
 from tests.signer.world import scene
@@ -95,7 +96,11 @@ class Service:
         telling = Telling(self.answers.append, lambda pod, told: self.refused.append((pod, told)))
         self.certificates = Certificates(
             deciding=deciding,
-            issuance=Issuance(ledger=there.ledger, clock=there.clock),
+            issuance=Issuance(
+                ledger=there.ledger,
+                clock=there.clock,
+                rates=Rates(world=there.world, ledger=there.ledger, clock=there.clock),
+            ),
             ledger=there.ledger,
             undelivered=self.undelivered,
             world=world,

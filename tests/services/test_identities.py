@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,7 @@ from agentid.services.identities import IdentityService
 from agentid.services.issuance import Issuance
 from agentid.services.objects import IdentityObjects
 from agentid.services.pods import Pod
+from agentid.services.rates import Rates
 from agentid.services.secrets import SecretDelivery
 from agentid.telemetry.metrics import Metrics
 from agentid.testing.ledger import in_virtual_time, make_issued
@@ -43,12 +44,13 @@ class BrokenDelivery(SecretDelivery):
         raise InternalError(message)
 
 
-def service_of(cluster: Cluster, delivery: SecretDelivery) -> IdentityService:
+def service_of(cluster: Cluster, delivery: SecretDelivery, **limits: int) -> IdentityService:
     """The service as the operator builds it, on a cluster where `finance/reader` is granted."""
     cluster.put_issuer()
     cluster.set_up_issuer()
-    cluster.put_class()
+    cluster.put_class(limits=limits)
     cluster.put_identity()
+    rates = Rates(world=cluster.world, ledger=cluster.ledger, clock=cluster.clock)
     return IdentityService(
         world=cluster.world,
         gatherer=Gatherer(
@@ -57,7 +59,7 @@ def service_of(cluster: Cluster, delivery: SecretDelivery) -> IdentityService:
             client=cluster.client,
             deliveries=frozenset({DeliveryMode.SECRET}),
         ),
-        issuance=Issuance(ledger=cluster.ledger, clock=cluster.clock),
+        issuance=Issuance(ledger=cluster.ledger, clock=cluster.clock, rates=rates),
         delivery=delivery,
         ledger=cluster.ledger,
         objects=IdentityObjects(cluster.client, cluster.world),
@@ -370,3 +372,111 @@ async def test_a_ledger_that_is_away_forgets_no_gone_pod(
         await there.clock.run_for(30)
         await in_virtual_time(there.clock, service.revoke_pods(["a"]))
         assert not there.ledger.state.unrevoked("finance", "reader")
+
+
+# Limits of the class
+
+
+def renewal_requested(there: Cluster) -> None:
+    """Somebody asks for a renewal, now."""
+    body = there.put_identity(seen=False)
+    known = there.world.identities.get(READER)
+    assert known is not None
+    asked = there.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    body["metadata"]["annotations"] = {"agentid.dev/renew-requested": asked}
+    body["metadata"]["finalizers"] = known["metadata"]["finalizers"]  # type: ignore[index]
+    body["status"] = known["status"]
+    stored = there.server.put(
+        "/apis/agentid.dev/v1alpha1/namespaces/finance/agentidentities/reader", body
+    )
+    there.world.identities.put(stored)
+
+
+async def test_asking_for_renewals_is_no_way_around_the_rate(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """It waits, is told so once, stays Ready, and has its turn; one that is due goes at once."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client), issuancesPerMinutePerNamespace=1)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        there.clock.advance(10)
+        renewal_requested(there)
+        before = len(there.writes())
+        for _ in range(2):
+            with pytest.raises(PassError, match="to 1 a minute"):
+                await in_virtual_time(there.clock, service.reconcile(READER))
+        with pytest.raises(PassError, match="to 1 a minute") as caught:
+            await in_virtual_time(there.clock, service.reconcile(READER))
+        assert caught.value.retry_after is not None
+        assert len(there.writes()) == before + 1, "the status, once"
+        body: Any = there.world.identities.get(READER)
+        conditions = {each["type"]: each for each in body["status"]["conditions"]}
+        assert conditions["Ready"]["status"] == "True"
+        assert conditions["Reconciling"]["reason"] == "RateLimited"
+        assert there.ledger.state.count == 1
+        there.clock.advance(caught.value.retry_after)
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert there.ledger.state.count == 2
+        body = there.world.identities.get(READER)
+        assert [each["type"] for each in body["status"]["conditions"]] == ["Ready"]
+
+
+async def test_a_renewal_that_is_due_waits_for_no_rate(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """Promise 5: whatever else the namespace asked for."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client), issuancesPerMinutePerNamespace=1)
+        again = await in_virtual_time(there.clock, service.reconcile(READER))
+        assert again is not None
+        there.clock.advance(again - there.clock.now())
+        others = [make_issued(n, namespace="finance", issued_at=there.clock.now(),
+            grant='{"class":"batch"}', not_after=there.clock.now() + timedelta(hours=1))
+            for n in range(1, 9)]  # fmt: skip
+        await in_virtual_time(there.clock, there.ledger.append(*others))
+        count = there.ledger.state.count
+        await in_virtual_time(there.clock, service.reconcile(READER))
+        assert there.ledger.state.count == count + 1
+
+
+async def test_beyond_the_quota_nothing_is_made(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """Promise 2: no certificate, no Secret; the status tells the numbers, once."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client), identities=0)
+        for _ in range(2):
+            await in_virtual_time(there.clock, service.reconcile(READER))
+        body: Any = there.world.identities.get(READER)
+        conditions = {each["type"]: each for each in body["status"]["conditions"]}
+        assert set(conditions) == {"Ready", "Reconciling"}
+        for each in conditions.values():
+            assert each["reason"] == "QuotaExceeded"
+            assert "limits its identities to 0 (spec.limits.identities)" in each["message"]
+        assert conditions["Ready"]["status"] == "False"
+        assert there.ledger.state.count == 0
+        assert [each.split()[0] for each in there.writes()] == ["PUT"]
+
+
+async def test_a_lowered_quota_lets_renewals_go_on(
+    cluster: Callable[[], AbstractAsyncContextManager[Cluster]],
+) -> None:
+    """Promise 5: a limit is for those who come, also when the operator has started anew."""
+    async with cluster() as there:
+        service = service_of(there, SecretDelivery(there.client))
+        again = await in_virtual_time(there.clock, service.reconcile(READER))
+        assert again is not None
+        there.put_class(limits={"identities": 0})
+        there.clock.advance(again - there.clock.now())
+        anew = IdentityService(
+            world=there.world,
+            gatherer=service._gatherer,
+            issuance=Issuance(ledger=there.ledger, clock=there.clock),
+            delivery=SecretDelivery(there.client),
+            ledger=there.ledger,
+            objects=IdentityObjects(there.client, there.world),
+            clock=there.clock,
+            metrics=Metrics(),
+        )
+        await in_virtual_time(there.clock, anew.reconcile(READER))
+        assert there.ledger.state.count == 2

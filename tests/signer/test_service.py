@@ -135,6 +135,76 @@ async def test_it_is_as_long_as_class_and_volume_allow(
         assert record.not_after - record.not_before == timedelta(seconds=total)
 
 
+# Limits of the class
+
+PLACED = {
+    "observedGeneration": 1,
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "True",
+            "lastTransitionTime": "2026-11-01T11:00:00Z",
+            "reason": "Available",
+            "message": "Pods get certificates as they start",
+        }
+    ],
+}
+
+
+async def test_without_a_place_a_request_waits() -> None:
+    """Until the status says that the replica that leads has given one; no pod is lost for it."""
+    async with scene() as there:
+        there.put_class(limits={"identities": 5})
+        await waits(there, "Pending", "waits for agentid to give it a place in AgentClass batch")
+        message = "AgentClass batch limits its identities to 5"
+        full: Any = json.loads(json.dumps(PLACED))
+        full["conditions"][0] |= {"status": "False", "reason": "QuotaExceeded", "message": message}
+        full["conditions"].append(full["conditions"][0] | {"type": "Reconciling", "status": "True"})
+        there.put_identity(told=full)
+        await waits(there, "QuotaExceeded", message)
+        there.put_identity(told=PLACED)
+        await answered(there, there.put_request("req-2"))
+        assert there.delivered("req-2") is not None
+
+
+async def test_over_the_rate_a_request_waits_for_its_turn() -> None:
+    """It is never denied, and a look before its time makes nothing."""
+    async with scene() as there:
+        there.put_class(limits={"issuancesPerMinutePerNamespace": 1})
+        service = there.service()
+        await answered(there, there.put_request("req-1"), service)
+        second = there.put_request("req-2")
+        times = []
+        for _ in range(2):
+            found = await answered(there, second, service)
+            assert isinstance(found, Waiting), found
+            assert (found.reason, there.answer("req-2")) == ("RateLimited", {})
+            assert found.retry_after is not None
+            times.append(found.retry_after)
+        assert len(there.records()) == 1
+        there.clock.advance(times[-1])
+        await answered(there, second, service)
+        assert there.delivered("req-2") is not None
+
+
+async def test_a_refresh_that_is_due_waits_for_no_rate() -> None:
+    """Promise 5: a kubelet asks when it was told to, whatever else its namespace asks for."""
+    async with scene() as there:
+        there.put_class(lifetime="1h", limits={"issuancesPerMinutePerNamespace": 1})
+        service = there.service()
+        await answered(there, there.put_request("req-1"), service)
+        first = there.delivered("req-1")
+        assert first is not None
+        there.clock.advance(timedelta(minutes=42))
+        there.put_pod(name="reader-2", uid="p-2")
+        await answered(there, there.put_request("req-2", podName="reader-2", podUID="p-2"), service)
+        refresh = there.put_request("req-3")
+        await answered(there, refresh, service)
+        record = there.delivered("req-3")
+        assert record is not None
+        assert record.replaces == first.serial
+
+
 # Denied
 
 

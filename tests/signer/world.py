@@ -21,6 +21,7 @@ from agentid.services.issuers import authority_secret
 from agentid.services.judging import Judging
 from agentid.services.notices import Notices
 from agentid.services.pods import Pod
+from agentid.services.rates import Rates
 from agentid.services.revocations import Revocations
 from agentid.services.standby import StandbyIssuers
 from agentid.services.witness import Witness
@@ -99,8 +100,14 @@ class Scene:
         )
         self.world.issuer_states["test"] = IssuerState(signs, authorities=self.ca.authority_set)
 
-    def put_identity(self, *, seen: bool = True, **spec: object) -> Json:
-        """The identity `finance/reader`, known to the world unless told otherwise."""
+    def put_identity(self, *, seen: bool = True, told: Json | None = None, **spec: object) -> Json:
+        """The identity `finance/reader`, known to the world unless told otherwise.
+
+        Args:
+            seen: Whether it is.
+            told: Its status.
+            spec: Fields of its spec.
+        """
         body = identity("reader", "batch", **({"delivery": {"mode": "PodCertificate"}} | spec))
         body["metadata"] |= {
             "namespace": "finance",
@@ -108,6 +115,8 @@ class Scene:
             "generation": 1,
             "finalizers": [FINALIZER],
         }
+        if told is not None:
+            body["status"] = told
         stored: Json = self.server.put(f"{_API}/namespaces/finance/agentidentities/reader", body)
         if seen:
             self.world.identities.put(stored)
@@ -178,7 +187,11 @@ class Scene:
                 surroundings=Surroundings(self.client, self.world.pods, self.clock),
                 guarded_since=lambda: self.guarded_since,
             ),
-            issuance=Issuance(ledger=self.ledger, clock=self.clock),
+            issuance=Issuance(
+                ledger=self.ledger,
+                clock=self.clock,
+                rates=Rates(world=self.world, ledger=self.ledger, clock=self.clock),
+            ),
             ledger=self.ledger,
             client=self.client,
             clock=self.clock,

@@ -37,6 +37,7 @@ __all__ = [
     "AuthorizationSpec",
     "CertificatePolicySpec",
     "ClassDelivery",
+    "ClassLimits",
     "ClassOperation",
     "Implications",
     "KeyAlgorithmStatus",
@@ -53,6 +54,12 @@ MIN_LIFETIME: Final = timedelta(minutes=1)
 
 MAX_LIFETIME: Final = timedelta(hours=24)
 """Longer is no short-lived identity: peers that check no CRL accept it until it expires."""
+
+MAX_IDENTITIES: Final = 1_000_000
+"""More than the ledger is meant for; a bound for what is read."""
+
+MAX_ISSUANCES: Final = 60_000
+"""A thousand a second is more than an API server takes; a bound for what is remembered."""
 
 Lifetime = Annotated[timedelta, Span(MIN_LIFETIME, MAX_LIFETIME)]
 Modes = Annotated[
@@ -174,6 +181,23 @@ class ClassDelivery(Model):
     """Allowed delivery modes: Secret, PodCertificate, CSI. Default: all of them."""
 
 
+class ClassLimits(Model):
+    """How many agents of the class there may be, and how fast certificates are made for them.
+
+    A limit takes away nothing that is there: who has a place keeps it, also when the limit is
+    lowered, and a renewal that is due is made whatever the rate.
+    """
+
+    identities: Annotated[int, Number(0, MAX_IDENTITIES)] | None = None
+    """Most AgentIdentities of the class that have certificates, or may have, at a time; those
+    beyond it wait, the oldest first. Absent: any number."""
+    identities_per_namespace: Annotated[int, Number(0, MAX_IDENTITIES)] | None = None
+    """The same for each namespace. Absent: any number."""
+    issuances_per_minute_per_namespace: Annotated[int, Number(1, MAX_ISSUANCES)] | None = None
+    """Certificates of the class made in a minute for each namespace, by whatever delivery; what is
+    beyond it waits. A renewal that is due counts, and does not wait. Absent: any number."""
+
+
 class NamespacesSpec(Model):
     """Which namespaces may use the class."""
 
@@ -266,6 +290,8 @@ class AgentClassSpec(Model):
     """How certificates may be delivered."""
     namespaces: NamespacesSpec
     """Which namespaces may use the class."""
+    limits: ClassLimits = ClassLimits()
+    """How many identities of the class there may be, and how fast their certificates are made."""
     require_sponsor: StrictBool = True
     """Whether an identity has to name its sponsor. Default true."""
     max_tier: Tier = Tier.CRITICAL

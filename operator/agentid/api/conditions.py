@@ -77,6 +77,8 @@ class Reason(StrEnum):
     DELIVERY_NOT_ALLOWED = "DeliveryNotAllowed"
     DELIVERY_UNAVAILABLE = "DeliveryUnavailable"
     TIER_NOT_ALLOWED = "TierNotAllowed"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    RATE_LIMITED = "RateLimited"
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105 (a reason, not a password)
     SECRET_REFUSED = "SecretRefused"  # noqa: S105 (a reason, not a password)
     LEDGER_UNAVAILABLE = "LedgerUnavailable"
@@ -120,6 +122,11 @@ REASON_MEANINGS: Final = {
     "spec.delivery.mode.",
     Reason.DELIVERY_UNAVAILABLE: "Nothing in this cluster serves spec.delivery.mode.",
     Reason.TIER_NOT_ALLOWED: "The identity is classified above spec.maxTier of its AgentClass.",
+    Reason.QUOTA_EXCEEDED: "The AgentClass has as many identities as its spec.limits allow, in all "
+    "or in this namespace. The identity proceeds by itself when another one goes.",
+    Reason.RATE_LIMITED: "The namespace was given as many certificates of the AgentClass in the "
+    "last minute as its spec.limits allow; agentid issues as soon as they allow another one. A "
+    "certificate that is still valid stays, and is renewed when that is due.",
     Reason.SECRET_CONFLICT: "A Secret of the wanted name exists and is not this identity's. "
     "Choose another spec.delivery.secretName, or remove the Secret.",
     Reason.SECRET_REFUSED: "The API server refuses the Secret; the message repeats its words. "

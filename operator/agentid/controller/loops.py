@@ -211,6 +211,9 @@ class Loops:
         """This replica leads from now on."""
         _log.info("leading_started")
         self._parts.identities.begin()
+        self._parts.quotas.begin(
+            wake=lambda key: self.queue.add(key, Lane.CHANGE), placed=self._tell_companions
+        )
         loops: tuple[Coroutine[None, None, None], ...] = (
             self._lead(),
             self._look_after_catalogue(),
@@ -268,6 +271,7 @@ class Loops:
                 group.create_task(self._work())
             group.create_task(self._rounds.resync())
             group.create_task(self._rounds.notice_clock())
+            group.create_task(self._rounds.count_places())
 
     async def _work(self) -> None:
         async for key in self.queue:

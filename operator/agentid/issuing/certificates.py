@@ -24,6 +24,7 @@ from agentid.issuing.refusing import as_refusals, internal
 from agentid.pki.csr import read_csr
 from agentid.pki.keys import check_public_key
 from agentid.policy.plan import renewal_of
+from agentid.policy.rate import renewal_is_due
 from agentid.services.gathering import held_of
 from agentid.services.issuance import cause_of, held_by_pod, tell_issued
 
@@ -163,6 +164,10 @@ class Certificates:
         before = held_by_pod(
             self._ledger.state, pod.uid, entitled.owner, grant.delivery, self._clock.now()
         )
+        renews = before is not None and renewal_is_due(
+            held_of(before.issued), entitled.seen, self._clock.now()
+        )
+        self._issuance.take_turn(entitled.owner, grant, pod.uid, due=renews)
         made = await self._issuance.sign(
             entitled.owner,
             grant,

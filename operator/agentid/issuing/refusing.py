@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from agentid.api.conditions import Reason
 from agentid.errors import ForbiddenError, UnavailableError
 from agentid.issuing.reasons import PASSING, RefusalReason, RefusedError
 from agentid.services.failure import PassError
@@ -55,7 +56,9 @@ def as_refusals() -> Iterator[None]:
     try:
         yield
     except PassError as error:
-        raise RefusedError(error.reason, str(error), retry_after=error.retry_after) from error
+        overloaded = error.reason is Reason.RATE_LIMITED
+        reason = RefusalReason.OVERLOADED if overloaded else error.reason
+        raise RefusedError(reason, str(error), retry_after=error.retry_after) from error
     except UnavailableError as error:
         raise RefusedError(
             RefusalReason.UNAVAILABLE, str(error), retry_after=error.retry_after

@@ -135,7 +135,7 @@ class IssuerService:
             authenticator=authenticator,
             certificates=Certificates(
                 deciding=deciding,
-                issuance=Issuance(ledger=parts.ledger, clock=clock),
+                issuance=Issuance(ledger=parts.ledger, clock=clock, rates=parts.rates),
                 ledger=parts.ledger,
                 undelivered=self._undelivered,
                 world=parts.world,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -120,7 +121,7 @@ _STATUS: Final = {
 
 
 def _problem(refused: RefusedError) -> dict[str, object]:
-    status, algorithm = status_of(refused), refused.key_algorithm
+    status, algorithm, wait = status_of(refused), refused.key_algorithm, refused.retry_after
     return {
         "type": "about:blank",
         "title": status.phrase,
@@ -129,6 +130,7 @@ def _problem(refused: RefusedError) -> dict[str, object]:
         "detail": str(refused),
         "final": refused.final,
         "keyAlgorithm": None if algorithm is None else algorithm.value,
+        "retryAfterSeconds": None if wait is None else math.ceil(wait.total_seconds()),
     }
 
 

@@ -15,6 +15,7 @@ from agentid.api.conditions import Reason
 from agentid.api.violation import summarize
 from agentid.constants import FINALIZER
 from agentid.policy.judge import Granted, Refused
+from agentid.policy.quota import bounds, is_placed, told_shortage
 from agentid.policy.tiers import template_for
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from agentid.policy.grant import Grant
     from agentid.policy.observed import Observed
 
-__all__ = ["Withheld", "WithheldReason", "entitled", "grant_for_key", "nothing_at_all"]
+__all__ = [
+    "Withheld",
+    "WithheldReason",
+    "entitled",
+    "grant_for_key",
+    "nothing_at_all",
+    "unplaced",
+]
 
 
 class WithheldReason(StrEnum):
@@ -95,6 +103,30 @@ def entitled(
         message = f"AgentIdentity {whose} has no finalizer yet; agentid adds it"
         return Withheld(Reason.PENDING, message)
     return verdict
+
+
+def unplaced(whose: str, seen: Observed) -> Withheld | None:
+    """Why an identity that is granted what it asks for has no place in its class; None if it has.
+
+    The replica that leads gives places, and says so in the status, by which all doors go.
+
+    Args:
+        whose: Namespace and name of the identity.
+        seen: What is known of it.
+    """
+    agent_class, metadata = seen.agent_class, seen.metadata
+    if agent_class is None or metadata is None or not bounds(agent_class.spec.limits):
+        return None
+    if is_placed(seen.status, metadata.generation):
+        return None
+    told = told_shortage(seen.status)
+    if told is not None:
+        return Withheld(told.reason, f"AgentIdentity {whose} waits: {told.message}")
+    message = (
+        f"AgentIdentity {whose} waits for agentid to give it a place in AgentClass "
+        f"{agent_class.metadata.name}, whose spec.limits bound its identities"
+    )
+    return Withheld(Reason.PENDING, message)
 
 
 def grant_for_key(

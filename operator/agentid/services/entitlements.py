@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentid.policy.entitlement import Withheld, WithheldReason, entitled
+from agentid.policy.entitlement import Withheld, WithheldReason, entitled, unplaced
 
 if TYPE_CHECKING:
     from agentid.api.model import ObjectMeta
@@ -65,6 +65,8 @@ class Entitlements:
         granted = entitled(str(key), seen, door=door, service_account=service_account)
         if isinstance(granted, Withheld):
             return granted
+        if seen is not None and (waits := unplaced(str(key), seen)) is not None:
+            return waits
         state = self._world.issuer_states.get(granted.grant.issuer_name)
         if seen is None or seen.metadata is None or state is None or state.issuer is None:
             return behind(key)  # never so: it was judged by all of them just now

@@ -35,11 +35,13 @@ from agentid.identity import RevocationReason
 from agentid.kube.objects import ObjectKey
 from agentid.policy.judge import Granted
 from agentid.policy.plan import Plan, Standing, plan, renewal_of
+from agentid.policy.rate import is_due
 from agentid.policy.report import after_failure, after_issuing, after_plan
 from agentid.services.failure import PassError
 from agentid.services.gathering import held_of
 from agentid.services.issuance import make_key
 from agentid.services.pacing import Pacing
+from agentid.services.quotas import Quotas
 from agentid.services.revocations import Revocations
 from agentid.services.secrets import Credential
 from agentid.services.witness import Witness
@@ -94,6 +96,7 @@ class IdentityService:
         clock: Clock,
         metrics: Metrics,
         witness: Witness | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """Take the parts; each is made and closed by the composition root."""
         self._world = world
@@ -105,6 +108,7 @@ class IdentityService:
         self._clock = clock
         self._metrics = metrics
         self._witness = witness or Witness()
+        self._quotas = quotas or Quotas(world)
         # Certificates that are on record, or may be, and are not known to be delivered. A try that
         # failed on the way to the Secret or the status goes on with the same certificate.
         self._undelivered: dict[ObjectKey, Credential] = {}
@@ -130,12 +134,14 @@ class IdentityService:
         """
         now = self._clock.now()
         with tracing.step("gather"):
-            seen = await self._gatherer.gather(key, now)
+            seen = self._quotas.admit(key, await self._gatherer.gather(key, now), now)
         todo = plan(seen, now)
         if todo.issue is None:
             self._undelivered.pop(key, None)
         try:
             again = await self._apply(key, seen, todo, now)
+            revoked = frozenset(each.serial for each, _ in todo.revoke)
+            self._quotas.settle(key, seen, revoked, now)
         except PassError as error:
             await self._tell(key, seen, error)
             raise
@@ -358,6 +364,8 @@ class IdentityService:
         if state is None or state.issuer is None:
             message = f"AgentIssuer {grant.issuer_name} cannot sign any more"
             raise PassError(Reason.ISSUER_NOT_READY, message)
+        now = self._clock.now()
+        self._issuance.take_turn(metadata, grant, metadata.uid, due=is_due(cause, seen, now))
         with tracing.step("sign"):
             private_key, key_pem = await make_key(grant.key_algorithm)
             made = await self._issuance.sign(
@@ -405,17 +413,18 @@ class IdentityService:
     async def _tell(self, key: ObjectKey, seen: Observed, error: PassError) -> None:
         """Write into the status that something failed; best effort, the pass has failed anyway."""
         self._metrics.failures.labels(error.reason.value).inc()
-        _log.warning(
+        status = after_failure(
+            seen, error.reason, str(error), self._clock.now(), stalled=error.stalled
+        )
+        news = seen.metadata is not None and _differs(status, seen.status)
+        # A tenant that is over its rate is no matter for anybody else, at each of its tries.
+        level = "warning" if news or error.reason is not Reason.RATE_LIMITED else "debug"
+        getattr(_log, level)(
             "pass_failed", namespace=key.namespace, name=key.name,
             reason=error.reason.value, error=str(error),
         )  # fmt: skip
         tracing.failed(f"{error.reason.value}: {error}")
-        if seen.metadata is None:
-            return
-        status = after_failure(
-            seen, error.reason, str(error), self._clock.now(), stalled=error.stalled
-        )
-        if not _differs(status, seen.status):
+        if seen.metadata is None or not news:
             return
         self._witness.identity_told(key, seen, status)
         try:

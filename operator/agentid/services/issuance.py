@@ -1,4 +1,6 @@
-"""The one way to a certificate, whatever door it leaves through: sign, record, and only then use.
+"""The one way to a certificate, whatever door it leaves through.
+
+A turn by the rate of the class, then sign, record, and only then use.
 
 A door adds attestation before and delivery after; it adds nothing in between.
 """
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from agentid.ledger import Entry, Ledger, LedgerState, PodRef
     from agentid.pki import Leaf, PrivateKey, PublicKey
     from agentid.policy.grant import Grant
+    from agentid.services.rates import Rates
     from agentid.telemetry.metrics import Metrics
 
 __all__ = [
@@ -88,7 +91,12 @@ class Issuance:
     """Signs and records."""
 
     def __init__(
-        self, *, ledger: Ledger, clock: Clock, on_recorded: Callable[[Issued], None] | None = None
+        self,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        on_recorded: Callable[[Issued], None] | None = None,
+        rates: Rates | None = None,
     ) -> None:
         """Take the parts.
 
@@ -96,10 +104,27 @@ class Issuance:
             ledger: Where every certificate is recorded.
             clock: Tells when one was made.
             on_recorded: Told about every certificate that is on record.
+            rates: Hold what is made against the limits of classes; None for none.
         """
         self._ledger = ledger
         self._clock = clock
         self._on_recorded = on_recorded
+        self._rates = rates
+
+    def take_turn(self, owner: ObjectMeta, grant: Grant, whose: str, *, due: bool) -> None:
+        """Do nothing, if the rate of the class lets a certificate be made now; before `sign`.
+
+        Args:
+            owner: The AgentIdentity.
+            grant: What it is given.
+            whose: Who comes again if it has to wait, and has its turn then: a UID.
+            due: Whether it is made at any rate: a renewal whose time has come.
+
+        Raises:
+            PassError: It has to wait; `retry_after` tells how long.
+        """
+        if self._rates is not None:
+            self._rates.take(grant.class_name, owner.namespace, whose, due=due)
 
     async def sign(
         self,

@@ -45,7 +45,7 @@ def make_signer(parts: Parts, look_at: Callable[[ObjectKey], None]) -> SignerLoo
                 surroundings=Surroundings(parts.client, parts.world.pods, parts.clock),
                 guarded_since=lambda: parts.doors.guarded_since,
             ),
-            issuance=Issuance(ledger=parts.ledger, clock=parts.clock),
+            issuance=Issuance(ledger=parts.ledger, clock=parts.clock, rates=parts.rates),
             ledger=parts.ledger,
             client=parts.client,
             clock=parts.clock,

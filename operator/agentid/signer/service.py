@@ -31,6 +31,7 @@ from agentid.errors import (
 from agentid.identity import PodRef
 from agentid.kube.resources import POD_CERTIFICATE_REQUESTS
 from agentid.policy.plan import renewal_of
+from agentid.policy.rate import renewal_is_due
 from agentid.services.failure import PassError
 from agentid.services.gathering import held_of
 from agentid.services.issuance import cause_of, held_by_pod, tell_issued
@@ -182,6 +183,10 @@ class PodCertificates:
             self._ledger.state, pod.uid, entitled.owner, grant.delivery, self._clock.now(),
             request=pod.request,
         )  # fmt: skip
+        renews = before is not None and renewal_is_due(
+            held_of(before.issued), entitled.seen, self._clock.now()
+        )
+        self._issuance.take_turn(entitled.owner, grant, request.uid, due=renews)
         with tracing.step("sign"):
             made = await self._issuance.sign(
                 entitled.owner,
