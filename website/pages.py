@@ -47,6 +47,7 @@ _FIRST: Final = {
         "post-quantum.md",
         "federation.md",
         "adoption.md",
+        "tenancy.md",
     ),
     "operations": ("install.md", "upgrade.md", "sizing.md", "backup.md", "disaster.md"),
     "reference": (
