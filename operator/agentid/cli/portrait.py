@@ -45,6 +45,9 @@ _NEXT: Final = {
     Reason.DELIVERY_NOT_ALLOWED: "set spec.delivery.mode to one that the message names",
     Reason.DELIVERY_UNAVAILABLE: "set spec.delivery.mode to one that the message names",
     Reason.TIER_NOT_ALLOWED: _LESS,
+    Reason.QUOTA_EXCEEDED: "delete an identity of the class that is not needed, or ask the class "
+    "owner for more; it proceeds by itself when its turn comes",
+    Reason.RATE_LIMITED: f"{_WAIT} when its turn comes; ask the class owner for more if it lasts",
     Reason.SECRET_CONFLICT: "remove that Secret, or set spec.delivery.secretName to another name",
     Reason.SECRET_REFUSED: "look which admission policy or quota of the namespace refuses Secrets",
     Reason.LEDGER_UNAVAILABLE: f"{_WAIT}; if it lasts: agentid doctor",
