@@ -534,3 +534,20 @@ def test_what_could_not_be_delivered_is_revoked(
     revoked = api.ledger().revoked.values()
     reasons = {str(each.reason) for each in revoked if each.actor == "agentid-issuer"}
     assert reasons == {"superseded"}
+
+
+async def test_over_the_rate_of_its_class_a_pod_is_told_to_come_again(
+    service: Service,
+    plugins: NodePlugins,
+    namespace: str,
+    make_reader: Callable[..., str],
+    api: Api,
+) -> None:
+    """Nothing is on record for it, and what it holds stays: the plugin reads it as an outage."""
+    make_reader(class_fields={"limits": {"issuancesPerMinutePerNamespace": 1}})
+    first, second = plugins.pod(namespace, "one"), plugins.pod(namespace, "two")
+    async with plugins.client(service.port) as client:
+        await client.x509(first.proof, csr())
+        with pytest.raises(UnavailableError, match=r"Overloaded AgentClass .* to 1 a minute"):
+            await client.x509(second.proof, csr())
+    assert len(api.ledger().of(namespace, "reader")) == 1

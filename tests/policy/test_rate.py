@@ -136,7 +136,7 @@ OLD = held(1, age=23 * HOUR)
     ("cause", "certificate", "wish", "due"),
     [
         pytest.param(Cause.FIRST, None, READER, False, id="first"),
-        pytest.param(Cause.EXPIRED, None, READER, False, id="expired-or-revoked"),
+        pytest.param(Cause.EXPIRED, None, READER, True, id="ran-out-unrenewed"),
         pytest.param(Cause.UNCONFIRMED, FRESH, READER, False, id="unconfirmed"),
         pytest.param(Cause.RENEWAL, OLD, READER, True, id="renewal"),
         pytest.param(Cause.AUTHORITY, FRESH, READER, True, id="authority"),

@@ -32,16 +32,16 @@ MINUTE: Final = 60.0
 def is_due(cause: Cause, seen: Observed, now: datetime) -> bool:
     """Whether a certificate is to be made whatever the rate.
 
-    So is what agentid itself brings about, at a time that no user chooses, and what takes something
-    away from an agent: nobody can put that off by using the rate up. A first certificate is not,
-    nor is one that somebody asked for.
+    So is what agentid owes at a time that no user chooses, one that ran out unrenewed included, and
+    what takes something away from an agent: nobody can put that off by using the rate up. A first
+    certificate is not, such as after a suspension, nor is one that somebody asked for.
 
     Args:
         cause: To issue.
         seen: What was planned from.
         now: The present.
     """
-    if cause in {Cause.RENEWAL, Cause.AUTHORITY}:
+    if cause in {Cause.RENEWAL, Cause.AUTHORITY, Cause.EXPIRED}:
         return True
     told = seen.status.certificate
     current = next((e for e in seen.own if told is not None and str(e.serial) == told.serial), None)
