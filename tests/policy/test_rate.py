@@ -130,13 +130,15 @@ def test_those_who_come_when_told_are_made_in_their_order(count: int, limit: int
 READER = Wish()
 FRESH = held(1, age=timedelta(minutes=5))
 OLD = held(1, age=23 * HOUR)
+PAST = held(1, age=30 * HOUR)
 
 
 @pytest.mark.parametrize(
     ("cause", "certificate", "wish", "due"),
     [
         pytest.param(Cause.FIRST, None, READER, False, id="first"),
-        pytest.param(Cause.EXPIRED, None, READER, True, id="ran-out-unrenewed"),
+        pytest.param(Cause.EXPIRED, PAST, READER, True, id="ran-out-unrenewed"),
+        pytest.param(Cause.EXPIRED, FRESH, READER, False, id="revoked-before-its-end"),
         pytest.param(Cause.UNCONFIRMED, FRESH, READER, False, id="unconfirmed"),
         pytest.param(Cause.RENEWAL, OLD, READER, True, id="renewal"),
         pytest.param(Cause.AUTHORITY, FRESH, READER, True, id="authority"),
@@ -161,6 +163,8 @@ def test_what_users_bring_about_waits_and_what_agentid_owes_does_not(
         seen = observe(wish=wish)
     else:
         seen = observe(certificate, told=status(certificate), wish=wish)  # type: ignore[arg-type]
+    if cause is Cause.EXPIRED:
+        seen = replace(seen, held=())
     assert is_due(cause, seen, NOW) is due
 
 

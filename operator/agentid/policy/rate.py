@@ -41,9 +41,12 @@ def is_due(cause: Cause, seen: Observed, now: datetime) -> bool:
         seen: What was planned from.
         now: The present.
     """
-    if cause in {Cause.RENEWAL, Cause.AUTHORITY, Cause.EXPIRED}:
+    if cause in {Cause.RENEWAL, Cause.AUTHORITY}:
         return True
     told = seen.status.certificate
+    if cause is Cause.EXPIRED:
+        # One that was revoked is no matter of time: suspended and resumed at once looks like this.
+        return told is not None and told.not_after < now
     current = next((e for e in seen.own if told is not None and str(e.serial) == told.serial), None)
     if current is None or cause not in {Cause.CHANGED, Cause.REQUESTED}:
         return False
