@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentid.policy import Granted
 from agentid.policy.plan import Cause
 from agentid.policy.rate import MINUTE, RateWindow, is_due, renewal_is_due
-from tests.support.observed import HOUR, NOW, Wish, held, observe, status
+from tests.support.observed import HOUR, NOW, Wish, class_up_to, held, observe, status
 
 
 def test_as_many_as_allowed_are_made_at_once() -> None:
@@ -173,3 +174,36 @@ def test_a_renewal_is_due_from_its_time_on() -> None:
     seen = observe(OLD, told=status(OLD), wish=READER)
     assert renewal_is_due(OLD, seen, NOW)
     assert not renewal_is_due(FRESH, seen, NOW)
+
+
+def lived(lifetime: timedelta, cause: Cause) -> bool:
+    """Whether what is made for an identity is due that chose this lifetime, of a class of 24 h."""
+    seen = observe(OLD, told=status(OLD), wish=READER)
+    verdict = seen.verdict
+    assert isinstance(verdict, Granted)
+    verdict = replace(verdict, grant=replace(verdict.grant, lifetime=lifetime))
+    return is_due(cause, replace(seen, verdict=verdict), NOW)
+
+
+def test_who_chose_to_be_renewed_every_minute_waits() -> None:
+    """Or a tenant would have as many certificates made as it has identities, whatever the rate."""
+    minute = timedelta(minutes=1)
+    assert not lived(minute, Cause.RENEWAL)
+    assert not lived(59 * minute, Cause.RENEWAL)
+    assert lived(60 * minute, Cause.RENEWAL)
+    assert lived(minute, Cause.AUTHORITY), "it is not the tenant who rotates"
+    assert lived(minute, Cause.CHANGED), "a shorter lifetime takes something away, once"
+
+
+def test_short_lifetimes_that_the_class_gives_are_renewed_in_time() -> None:
+    """What the platform team chose is no haste."""
+    short = class_up_to(3).model_copy(
+        update={"spec": class_up_to(3).spec.model_copy(update={"lifetime": timedelta(minutes=5)})}
+    )
+    seen = observe(OLD, told=status(OLD), wish=READER)
+    verdict = seen.verdict
+    assert isinstance(verdict, Granted)
+    grant = replace(verdict.grant, lifetime=timedelta(minutes=5))
+    seen = replace(seen, verdict=replace(verdict, grant=grant), agent_class=short)
+    assert is_due(Cause.RENEWAL, seen, NOW)
+    assert renewal_is_due(OLD, seen, NOW)

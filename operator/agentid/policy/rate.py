@@ -12,11 +12,13 @@ their moment and came late for it.
 from __future__ import annotations
 
 from collections import deque
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from agentid.policy.grant import takes_away
 from agentid.policy.judge import Granted
 from agentid.policy.plan import Cause, renewal_of
+from agentid.policy.tiers import template_for
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from agentid.policy.observed import Held, Observed
 
 __all__ = ["MINUTE", "RateWindow", "is_due", "renewal_is_due"]
+
+_HARMLESS: Final = timedelta(hours=1)
+"""From this lifetime on an identity may choose it as it likes: a renewal every forty minutes."""
 
 MINUTE: Final = 60.0
 """Seconds that a window looks back, and gives moments ahead."""
@@ -41,17 +46,26 @@ def is_due(cause: Cause, seen: Observed, now: datetime) -> bool:
         seen: What was planned from.
         now: The present.
     """
-    if cause in {Cause.RENEWAL, Cause.AUTHORITY}:
+    if cause is Cause.AUTHORITY:
         return True
+    if cause is Cause.RENEWAL:
+        return not _is_hasty(seen)
     told = seen.status.certificate
     if cause is Cause.EXPIRED:
         # One that was revoked is no matter of time: suspended and resumed at once looks like this.
-        return told is not None and told.not_after < now
+        return told is not None and told.not_after < now and not _is_hasty(seen)
     current = next((e for e in seen.own if told is not None and str(e.serial) == told.serial), None)
     if current is None or cause not in {Cause.CHANGED, Cause.REQUESTED}:
         return False
-    if renewal_is_due(current, seen, now):
-        return True
+    return renewal_is_due(current, seen, now) or _takes_away(current, seen, now)
+
+
+def renewal_is_due(held: Held, seen: Observed, now: datetime) -> bool:
+    """Whether the time has come to renew a certificate, by a lifetime that the class gives."""
+    return not _is_hasty(seen) and now >= renewal_of(held, seen.agent_class)
+
+
+def _takes_away(current: Held, seen: Observed, now: datetime) -> bool:
     verdict = seen.verdict
     return (
         isinstance(verdict, Granted)
@@ -60,9 +74,19 @@ def is_due(cause: Cause, seen: Observed, now: datetime) -> bool:
     )
 
 
-def renewal_is_due(held: Held, seen: Observed, now: datetime) -> bool:
-    """Whether the time has come to renew a certificate."""
-    return now >= renewal_of(held, seen.agent_class)
+def _is_hasty(seen: Observed) -> bool:
+    """Whether an identity chose a lifetime that has it renewed far more often than its class does.
+
+    Lifetimes of a minute would make a certificate for each identity every forty seconds, at a
+    tenant's will, whatever the rate.
+    """
+    verdict, agent_class = seen.verdict, seen.agent_class
+    if not isinstance(verdict, Granted) or agent_class is None:
+        return False
+    lifetime = verdict.grant.lifetime
+    return lifetime < _HARMLESS and (
+        lifetime < template_for(verdict.grant.tier, agent_class.spec).lifetime
+    )
 
 
 class RateWindow:
