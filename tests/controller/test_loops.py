@@ -623,3 +623,68 @@ def test_a_look_that_is_wanted_during_a_pass_is_not_lost(run: Callable[..., None
         await asyncio.gather(working, return_exceptions=True)
 
     run(test)
+
+
+# Limits of a class
+
+
+def test_a_leader_that_begins_gives_places_by_age_and_the_next_when_one_is_free(
+    run: Callable[..., None],
+) -> None:
+    """After a look at everything there is; whoever gets one is told of to those who serve pods."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        clock = loops._parts.clock
+        assert isinstance(clock, ManualClock)
+        told: list[ObjectKey | None] = []
+
+        class Companion:
+            def changed(self, identity: ObjectKey | None) -> None:
+                told.append(identity)
+
+        loops.companions = (Companion(),)  # type: ignore[assignment]  # it has what is used
+        server.put(f"{ROOT}/agentissuers/test", small(issuer()))
+        limited = small(agent_class("batch", limits={"identities": 1}))
+        server.put(f"{ROOT}/agentclasses/batch", limited)
+        for hour, name in ((3, "a"), (1, "b"), (2, "c")):
+            body = seen(told=None, name=name, creationTimestamp=f"2026-01-01T0{hour}:00:00Z")
+            stored = server.put(f"{ROOT}/namespaces/finance/agentidentities/{name}", body)
+            loops.identity_seen(stored, gone=False)
+
+        def ready(name: str) -> list[tuple[str, str]]:
+            body: Json = server.objects[f"{ROOT}/namespaces/finance/agentidentities/{name}"]
+            conditions = (body.get("status") or {}).get("conditions") or []
+            return [(each["type"], each["reason"]) for each in conditions]
+
+        async def until(condition: Callable[[], bool]) -> None:
+            for _ in range(2000):
+                if condition():
+                    return
+                await clock.run_for(0.01)
+                await asyncio.sleep(0.002)  # requests take real time
+
+        waits = [("Ready", "QuotaExceeded"), ("Reconciling", "QuotaExceeded")]
+        parts = loops._parts
+        await parts.ledger.start()
+        try:
+            await loops.prime()
+            loops.started()
+            await until(lambda: ready("b") == [("Ready", "Issued")])
+            await until(lambda: parts.quotas._counted and not loops.queue.working)
+            assert {name: ready(name) for name in "abc"} == {
+                "a": waits, "b": [("Ready", "Issued")], "c": waits,
+            }  # fmt: skip
+            told.clear()
+            path = f"{ROOT}/namespaces/finance/agentidentities/b"
+            gone = server.objects[path]
+            server.remove(path)
+            loops.identity_seen(gone, gone=True)
+            await until(lambda: ObjectKey("finance", "c") in told)
+            assert ready("c") == [("Ready", "Issued")]
+            assert ready("a") == waits
+            assert ObjectKey("finance", "c") in told
+        finally:
+            loops.stopped()
+            await parts.ledger.abandon()
+
+    run(test)
