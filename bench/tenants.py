@@ -81,6 +81,7 @@ class Phase:
         create: How long the create itself took.
         bare: How long the create of a ConfigMap took.
         samples: How many identities.
+        seconds: How long it took; longer than asked for where the tenant was kept waiting.
         churned: How many the noisy tenant created a second.
         costs: Of processes, by name.
     """
@@ -90,6 +91,7 @@ class Phase:
     create: Latency
     bare: Latency
     samples: int
+    seconds: float
     churned: float
     costs: dict[str, Usage]
 
@@ -154,6 +156,7 @@ class Tenants:
             create=Latency.of(creates),
             bare=Latency.of(bare),
             samples=len(creates),
+            seconds=took,
             churned=(self._churned - churned) / took,
             costs=meter.read(),
         )
@@ -280,7 +283,8 @@ async def _run(cluster: Cluster, running: Operator, settings: Settings) -> list[
 
 def as_text(phase: Phase, alone: Phase) -> list[str]:
     """Lines about a phase, beside what it was like alone."""
-    lines = [f"{phase.name}: {phase.samples} identities; {phase.churned:.0f} churned /s"]
+    took = f"{phase.samples} identities in {phase.seconds:.0f} s"
+    lines = [f"{phase.name}: {took}; {phase.churned:.0f} churned /s"]
     for what, met, before in (
         ("create to Ready", phase.ready, alone.ready),
         ("of this, create", phase.create, alone.create),

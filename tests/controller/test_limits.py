@@ -118,7 +118,7 @@ def test_churning_is_no_way_around_the_rate(
 def test_a_restart_gives_neither_places_nor_a_fresh_minute(
     api: Api, make_namespace: Callable[[], str], make_class: Callable[..., str]
 ) -> None:
-    """Who had a place keeps it, also below a lower limit, and who waited goes on waiting."""
+    """Who had a place keeps it, also beyond a lower limit; who waited is not written to."""
     fast, full = make_namespace(), make_namespace()
     rated = make_class(limits={"issuancesPerMinutePerNamespace": 2})
     placed = make_class(limits={"identities": 2}, delivery={"modes": ["Secret", "PodCertificate"]})
@@ -134,7 +134,6 @@ def test_a_restart_gives_neither_places_nor_a_fresh_minute(
             api.create("agentidentities", identity(f"agent-{number}", rated), fast)
             api.until_ready(fast, f"agent-{number}")
         before = api.identity(full, "agent-3")
-    api.patch("agentclasses", placed, {"spec": {"limits": {"identities": 1}}})
     api.create("agentidentities", identity("agent-3", rated), fast)
     api.create("agentidentities", identity("agent-4", placed), full)
     with operator(api.cluster, "after-limits"):
@@ -149,6 +148,13 @@ def test_a_restart_gives_neither_places_nor_a_fresh_minute(
         assert after is not None
         assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
         api.until_ready(fast, "agent-3", 90)
+        api.patch("agentclasses", placed, {"spec": {"limits": {"identities": 1}}})
+        until(
+            "the lower limit",
+            lambda: "to 1 (" in api.condition(full, "agent-3", "Ready")["message"],
+        )
+        for number in (1, 2):
+            assert api.condition(full, f"agent-{number}", "Ready")["status"] == "True"
         api.delete("agentidentities", "agent-1", full)
         until("its end", lambda: api.identity(full, "agent-1") is None)
         assert reason(api, full, "agent-3") == "QuotaExceeded", "one is all that there may be"
