@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from agentid._version import __version__
+from agentid.sockets import make_socket as make_own_socket
 
 if TYPE_CHECKING:
     from agentid.kube.credentials import Credentials
@@ -27,7 +28,7 @@ def open_session(
     credentials: Credentials,
     *,
     connections: int,
-    make_socket: aiohttp.SocketFactoryType | None = None,
+    make_socket: aiohttp.SocketFactoryType = make_own_socket,
 ) -> aiohttp.ClientSession:
     """Return a session whose every request carries the credentials of that moment.
 
@@ -38,7 +39,7 @@ def open_session(
     Args:
         credentials: Who we are.
         connections: How many connections are open at most; 0 for any number.
-        make_socket: Makes the sockets of connections, for who wants to know them.
+        make_socket: Makes the sockets of connections; another one for who wants to know them.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(

@@ -13,6 +13,8 @@ import socket
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
+from agentid.sockets import make_socket
+
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType
 
@@ -31,8 +33,7 @@ class Sockets:
 
     def make(self, address: AddrInfoType) -> socket.socket:
         """Make the socket of a connection, as aiohttp asks for it."""
-        family, kind, protocol, _, _ = address
-        made = socket.socket(family=family, type=kind, proto=protocol)
+        made = make_socket(address)
         self._made.add(made)
         return made
 

@@ -30,6 +30,7 @@ from agentid.node.service_answers import (
     refusal,
     text,
 )
+from agentid.sockets import make_socket
 
 if TYPE_CHECKING:
     import ssl
@@ -110,7 +111,7 @@ class IssuerServiceClient:
         self._headers = headers
         self._server_name = server_name
         self._heard = heard
-        self._connector = aiohttp.TCPConnector()
+        self._connector = aiohttp.TCPConnector(socket_factory=make_socket)
         self._session = aiohttp.ClientSession(
             connector=self._connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )

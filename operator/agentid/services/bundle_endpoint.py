@@ -28,6 +28,7 @@ from agentid.pki import svid
 from agentid.pki.parse import parse_certificate
 from agentid.pki.pem import certificate_pem
 from agentid.pki.spiffe_bundle import MAX_BUNDLE_DOCUMENT_BYTES
+from agentid.sockets import make_socket
 
 __all__ = ["Endpoint", "fetch_bundle"]
 
@@ -72,7 +73,9 @@ async def fetch_bundle(endpoint: Endpoint) -> bytes:
         raise InputError(msg) from error
     try:
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True),
+            connector=aiohttp.TCPConnector(
+                ssl=context, limit=1, force_close=True, socket_factory=make_socket
+            ),
             headers={
                 "User-Agent": USER_AGENT,
                 "Accept": "application/json",
