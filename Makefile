@@ -32,7 +32,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: protos help dev fmt lint types test test-unit test-integration test-node test-go bench bench-scale bench-trust bench-pods demo demo-down \
+.PHONY: protos help dev fmt lint types test test-unit test-integration test-chaos test-node test-go bench bench-scale bench-trust bench-pods demo demo-down \
 	chaos cluster-up cluster-down run screenshots crds chart image e2e e2e-full reference monitoring monitoring-test \
 	dashboard-picture docs docs-serve gitops lock changelog clean
 
@@ -69,13 +69,16 @@ lint: $(STAMP) ## Style, layers, generated files
 types: $(STAMP) ## Strict types, tests included
 	$(PY) -m mypy
 
-test: lint types test-go test-unit test-integration $(NODE_TESTS) ## Everything that CI runs
+test: lint types test-go test-unit test-integration test-chaos $(NODE_TESTS) ## Everything that CI runs
 
 test-unit: $(STAMP) ## Without a cluster
-	$(PYTEST) -m "not integration and not node and not e2e" --numprocesses auto
+	$(PYTEST) -m "not integration and not chaos and not node and not e2e" --numprocesses auto
 
 test-integration: $(STAMP) ## Against a real API server, which the session starts
 	$(PYTEST) -m "integration and not slow" --numprocesses $(CLUSTERS) --dist loadfile
+
+test-chaos: $(STAMP) ## A short course of every fault, alone on the machine; `make chaos` has long ones
+	$(PYTEST) -m chaos
 
 test-go: $(STAMP) ## The Go of e2e/devcluster, goverify, gospiffe and gitopsview: format, vet, tests
 	@$(PY) -m e2e test-go

@@ -151,6 +151,10 @@ def operator_environment(
     }
 
 
+_LOG_SHOWN: Final = 30
+"""Lines of a log that tell why an operator ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """An operator that runs in the background.
@@ -177,10 +181,14 @@ class Operator:
 
 @contextlib.contextmanager
 def operator(cluster: Cluster, name: str = "operator", port: int = 0) -> Iterator[Operator]:
-    """Run an operator while the context is open."""
+    """Run an operator while the context is open; where that fails, the end of its log is shown."""
     started = start_operator(cluster, name, port)
     try:
         yield started
+    except BaseException:
+        end = started.log.read_text(encoding="utf-8").splitlines()[-_LOG_SHOWN:]
+        print(f"The log of {name} ends with:", *end, sep="\n", file=sys.stderr)
+        raise
     finally:
         started.stop()
 

@@ -18,8 +18,7 @@ SEED = 166
 SECONDS = 20.0
 
 
-@pytest.mark.integration
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_no_fault_breaks_a_promise(tmp_path: Path) -> None:
     """Promises 1 to 5 hold under a load, bad weather, kills, freezes and outages."""
 
