@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from bench.processes import usage
@@ -47,7 +48,8 @@ class _Connection(asyncio.Protocol):
     """Sends one request after the other on a connection that is kept.
 
     With an interval each request has a time at which it is due, and counts from then, so that a
-    server that was late once is not spared the requests that would have come meanwhile.
+    server that was late once is not spared the requests that would have come meanwhile. The first
+    one is due after `delay` seconds.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class _Connection(asyncio.Protocol):
         requests: Callable[[], bytes | None],
         latencies: list[float],
         interval: float = 0.0,
+        delay: float = 0.0,
     ) -> None:
         self._requests = requests
         self._latencies = latencies
         self._interval = interval
+        self._delay = delay
         self._buffer = bytearray()
         self._due = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -66,8 +70,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._due = time.perf_counter()
-        self._send()
+        self._due = time.perf_counter() + self._delay
+        if self._delay:
+            asyncio.get_running_loop().call_later(self._delay, self._send)
+        else:
+            self._send()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -126,7 +133,8 @@ async def exchange(
         requests: All of them, each complete.
         connections: Kept open, each with one request in flight.
         context: Of TLS; None for plain HTTP.
-        rate: Requests a second of all connections together; 0: as fast as they are answered.
+        rate: Requests a second of all connections together, evenly spread over them and over
+            time; 0: as fast as they are answered.
 
     Raises:
         AssertionError: An answer is not 200.
@@ -138,12 +146,13 @@ async def exchange(
 
     interval = connections / rate if rate else 0.0
 
-    def connection() -> _Connection:
-        return _Connection(lambda: next(waiting, None), latencies, interval)
+    def connection(number: int) -> _Connection:
+        delay = number / rate if rate else 0.0
+        return _Connection(lambda: next(waiting, None), latencies, interval, delay)
 
     opened = [
-        await loop.create_connection(connection, "127.0.0.1", port, ssl=context)
-        for _ in range(connections)
+        await loop.create_connection(partial(connection, number), "127.0.0.1", port, ssl=context)
+        for number in range(connections)
     ]
     await asyncio.gather(*(protocol.done for _, protocol in opened))
     seconds, cpu = time.perf_counter() - began, usage(pid).cpu - before
