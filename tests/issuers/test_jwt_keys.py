@@ -23,6 +23,7 @@ from agentid.issuers import (
     carried_out,
 )
 from agentid.issuers.authority_set import RECORDS_FILE, load_set
+from agentid.issuers.jwt_keys import new_jwt_key
 from agentid.issuers.making import GIVEN_NAMES, first_set, taken_up
 from agentid.pki import KeyAlgorithm
 from agentid.pki.jws import JwtAlgorithm
@@ -82,6 +83,12 @@ def test_the_first_key_is_there_from_the_beginning() -> None:
     (jwk,) = made.jwks
     assert (json.loads(jwk)["kid"], json.loads(jwk)["alg"]) == (record.kid, "ES256")
     assert made.jwt_signing is None
+
+
+def test_no_kid_begins_with_a_hyphen() -> None:
+    """What names a key can be handed to a command as it is; without care one in 64 could not."""
+    made = (new_jwt_key(JwtAlgorithm.ES256, 1, NOON)[0].kid for _ in range(1_000))
+    assert [kid for kid in made if kid.startswith("-")] == []
 
 
 def test_a_given_authority_comes_with_a_key_of_ours() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from agentid.pki import PrivateKey
     from agentid.pki.jwk import JwsKey
 
 __all__ = ["JwtAuthority", "jwt_entry", "jwt_file", "load_jwt_keys", "new_jwt_key"]
@@ -67,10 +68,16 @@ def new_jwt_key(
         bundle: Sequence of the first bundle that holds it.
         now: The present.
     """
-    private = generate(algorithm.key_algorithm)
-    signing = JwtSigningKey.of(LocalSigner(private))
+    private, signing = _generate(algorithm)
+    while signing.kid.startswith("-"):  # one in 64; to a command it would be an option
+        private, signing = _generate(algorithm)
     entry = JwtEntry(signing.kid, jwt_jwk(signing.public_key), Stage.STAGED, now, bundle)
     return entry, {jwt_file(signing.kid): to_pkcs8_pem(private)}
+
+
+def _generate(algorithm: JwtAlgorithm) -> tuple[PrivateKey, JwtSigningKey]:
+    private = generate(algorithm.key_algorithm)
+    return private, JwtSigningKey.of(LocalSigner(private))
 
 
 def jwt_entry(key: JwtAuthority) -> JwtEntry:
