@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import kopf
@@ -23,8 +22,7 @@ from agentid.controller.triggers import make_registry, make_settings
 from agentid.controller.watching import IdentityWatch
 from agentid.errors import AgentIdError, InputError, InternalError
 from agentid.factory import build
-from agentid.policy.grant import Grant
-from agentid.services.classes import keys_in_use
+from agentid.services.census import Census, take_census
 from agentid.telemetry.metrics import Snapshot
 from agentid.telemetry.probes import LoopWatch, serve_probes
 
@@ -89,7 +87,7 @@ async def run_operator(
         run = _Run(parts, stop, companions)
         parts.metrics.observe_state(run.snapshot)
         async with serve_probes(
-            probe_host, probe_port, run, parts.metrics.render, run.remarks
+            probe_host, probe_port, run, parts.metrics.render, run.remarks, run.count
         ) as port:
             _log.info(
                 "operator_started",
@@ -110,6 +108,7 @@ class _Run:
         self._loops.companions = tuple(make(parts, self._loops.look_soon) for make in companions)
         self._identities = IdentityWatch(parts.client, parts.clock, self._loops.identity_seen)
         self._watch = LoopWatch(parts.clock)
+        self._census = Census()
         self._missing = "the ledger has not been read yet"
 
     async def run(self, take_signals: Callable[[], None]) -> None:
@@ -226,28 +225,23 @@ class _Run:
             return ()
         return (f"the audit stream cannot be written: {audit.failure}",)
 
+    async def count(self) -> None:
+        """Count what the gauges are to tell of, before they are asked."""
+        self._census = await take_census(self._parts.ledger.state, self._clock.now())
+
     def snapshot(self) -> Snapshot:
         """The state for the gauges."""
         parts, loops = self._parts, self._loops
         now, stats = self._clock.now(), parts.ledger.stats()
         overdue = parts.world.identities.overdue(now)
-        live: dict[str, int] = {}
-        expiry: dict[str, float] = {}
-        for entry in parts.ledger.state.entries():
-            if not entry.is_live(now):
-                continue
-            tier = _tier(entry.issued.grant)
-            left = (entry.issued.not_after - now).total_seconds()
-            live[tier] = live.get(tier, 0) + 1
-            expiry[tier] = min(expiry.get(tier, left), left)
         return Snapshot(
             leader=parts.leader.is_leader(),
             identities=len(parts.world.identities),
             queue_depth={lane.name.lower(): n for lane, n in loops.queue.depth_by_lane().items()},
             queue_oldest_seconds=loops.queue.oldest_wait().total_seconds(),
             renewals_due=loops.schedule.due_count(now),
-            live_certificates=live,
-            expiry_seconds=expiry,
+            live_certificates=self._census.live,
+            expiry_seconds=self._census.expiry_seconds,
             authority_expiry_seconds={
                 (name, info.role.value, info.id): (info.validity.not_after - now).total_seconds()
                 for name, state in parts.world.issuer_states.items()
@@ -256,7 +250,7 @@ class _Run:
             },
             keys_in_use={
                 (name, algorithm.value): count
-                for name, counted in keys_in_use(parts.ledger.state, now).items()
+                for name, counted in self._census.keys.items()
                 for algorithm, count in counted.items()
             },
             crl_seconds={
@@ -287,14 +281,6 @@ class _Run:
             webhook_configured=parts.credentials_of_admission.wanted,
             audit_failing=parts.audit is not None and bool(parts.audit.failure),
         )
-
-
-@lru_cache(maxsize=4096)
-def _tier(grant: str) -> str:
-    try:
-        return Grant.from_json(grant).tier.value
-    except InputError:
-        return "unknown"
 
 
 def _raise_first(done: Iterable[asyncio.Task[object]]) -> None:

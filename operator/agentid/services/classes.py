@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agentid.api.agentclass import AgentClass, AgentClassStatus, KeyAlgorithmStatus
 from agentid.api.conditions import ConditionStatus, ConditionType, Reason, Wanted, set_conditions
 from agentid.api.violation import summarize
-from agentid.errors import InputError
 from agentid.kube.resources import AGENT_CLASSES
-from agentid.policy.grant import Grant
+from agentid.services.census import take_census
 from agentid.services.statuses import stalled, write_status
 
 if TYPE_CHECKING:
@@ -20,10 +18,9 @@ if TYPE_CHECKING:
     from agentid.clock import Clock
     from agentid.kube.client import Client
     from agentid.ledger import LedgerState
-    from agentid.pki import KeyAlgorithm
     from agentid.services.world import World
 
-__all__ = ["ClassService", "keys_in_use"]
+__all__ = ["ClassService"]
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 
@@ -74,7 +71,7 @@ class ClassService:
         status = AgentClassStatus(
             observed_generation=metadata.generation,
             conditions=set_conditions(old.conditions, wanted, now, metadata.generation),
-            key_algorithms=self._keys(parsed.model, now),
+            key_algorithms=await self._keys(parsed.model, now),
         )
         if status == old:
             return
@@ -94,37 +91,15 @@ class ClassService:
         message = f"Identities may use it; AgentIssuer {issuer} signs"
         return (Wanted(ConditionType.READY, _TRUE, Reason.AVAILABLE, message),)
 
-    def _keys(
+    async def _keys(
         self, agent_class: AgentClass | None, now: datetime
     ) -> tuple[KeyAlgorithmStatus, ...]:
         """The keys in use while the class migrates; nothing is counted, nor written, otherwise."""
         if agent_class is None or agent_class.spec.migration is None or self._ledger is None:
             return ()
-        counted = keys_in_use(self._ledger, now).get(agent_class.metadata.name, Counter())
+        census = await take_census(self._ledger, now)
+        counted = census.keys.get(agent_class.metadata.name) or Counter()
         return tuple(
             KeyAlgorithmStatus(algorithm=algorithm, certificates=count)
             for algorithm, count in sorted(counted.items())
         )
-
-
-def keys_in_use(ledger: LedgerState, now: datetime) -> dict[str, Counter[KeyAlgorithm]]:
-    """How many certificates in use have keys of each algorithm, by class.
-
-    One that was replaced runs out by itself and says nothing of where its agent is.
-    """
-    live = [entry.issued for entry in ledger.entries() if entry.is_live(now)]
-    replaced = {each.replaces for each in live}
-    found: dict[str, Counter[KeyAlgorithm]] = {}
-    for each in live:
-        if each.serial not in replaced and (kind := _kind(each.grant)) is not None:
-            found.setdefault(kind[0], Counter())[kind[1]] += 1
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _kind(grant: str) -> tuple[str, KeyAlgorithm] | None:
-    try:
-        read = Grant.from_json(grant)
-    except InputError:
-        return None
-    return read.class_name, read.key_algorithm

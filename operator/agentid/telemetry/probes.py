@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from agentid.clock import Clock
 
@@ -53,6 +53,7 @@ async def serve_probes(
     health: HealthSource,
     render_metrics: Callable[[], bytes],
     remarks: Callable[[], Sequence[str]] = tuple,
+    before_metrics: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[int]:
     """Serve the probes while the context is open.
 
@@ -62,6 +63,7 @@ async def serve_probes(
         health: Whoever knows what is wrong.
         render_metrics: Returns the metrics in Prometheus' text format.
         remarks: What a person should look at; it stands below the `ok` of `/readyz`.
+        before_metrics: Done before each rendering, for what takes too long to be done at once.
 
     Yields:
         The port that was taken.
@@ -79,6 +81,8 @@ async def serve_probes(
         return answer([*health.unhealthy(), *health.unready()], remarks())
 
     async def metrics(_: web.Request) -> web.Response:
+        if before_metrics is not None:
+            await before_metrics()
         return web.Response(
             body=render_metrics(), headers={"Content-Type": "text/plain; version=0.0.4"}
         )
