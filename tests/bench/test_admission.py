@@ -19,18 +19,22 @@ def test_it_tells_a_line_for_each_kind(
 ) -> None:
     """And looks at the memory of a webhook that has answered more."""
     output = tmp_path / "figures.json"
-    given = ["bench.admission", "--reviews", "32", "--memory", "64", "--output", str(output)]
-    monkeypatch.setattr(sys, "argv", given)
+    given = ["--reviews", "32", "--rounds", "3", "--memory", "64", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["bench.admission", *given])
     main()
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split()[0] == "answers"
-    assert [line[:17].strip() for line in lines[:5]] == [
+    assert [line[:26].strip() for line in lines[:7]] == [
         "one container",
         "20 containers",
         "looked at again",
         "refused",
-        "one, 2000 a secon",
+        "one, 2000 a second, best",
+        "one, 2000 a second, median",
+        "one, 2000 a second, worst",
     ]
     found = json.loads(output.read_text())
-    assert [each["requests"] for each in found["reviews"]] == [32] * 5
+    assert [each["requests"] for each in found["reviews"]] == [32] * 7
+    best, median, worst = (each["p99_ms"] for each in found["reviews"][-3:])
+    assert best <= median <= worst
     assert len(found["resident"]) == 4
