@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -408,4 +409,5 @@ def test_the_time_of_a_request_is_the_servers(
     assert api.serial(namespace, "agent") != before
     told = wrong("doctor", CLOCK_SKEW=str(skew)).out
     way = "ahead of" if seconds > 0 else "behind"
-    assert f"this machine is 3600 s {way} the API server" in told
+    # The server's time is told in whole seconds, and it took a moment to ask for it.
+    assert re.search(rf"this machine is (3599|360[0-2]) s {way} the API server", told), told

@@ -23,6 +23,7 @@ from agentid.testing.ledger import (
     open_ledger,
     snapshot,
 )
+from agentid.testing.segments import Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,6 +70,20 @@ async def test_replicas_follow_each_other(clock: ManualClock, store: MemorySegme
             await clock.settle()
         assert snapshot(one.state) == snapshot(two.state)
         assert heard == [(1, False), (2, True), (3, False), (4, True), (5, False)]
+
+
+async def test_what_is_reported_before_it_is_answered_is_ones_own_all_the_same(
+    clock: ManualClock, store: MemorySegments
+) -> None:
+    """Once, so that nobody counts it as another's; a replica hears it as another's."""
+    async with open_ledger(store, clock, "a") as one, open_ledger(store, clock, "b") as two:
+        heard: dict[str, list[bool]] = {"a": [], "b": []}
+        one.subscribe(lambda durable: heard["a"].append(durable.own))
+        two.subscribe(lambda durable: heard["b"].append(durable.own))
+        store.faults.append(Fault.AFTER)
+        await in_virtual_time(clock, one.append(make_issued(1)))
+        await clock.settle()
+        assert heard == {"a": [True], "b": [False]}
 
 
 async def test_a_chain_witnesses_the_others(clock: ManualClock, store: MemorySegments) -> None:

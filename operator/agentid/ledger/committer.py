@@ -139,6 +139,7 @@ class Committer:
         self._last_callers = 0
         self._queue: deque[_Part] = deque()
         self._in_flight: tuple[_Part, ...] = ()
+        self._storing: Sealed | None = None
         self._work = asyncio.Event()
         self._closing = False
         self._ended = False
@@ -147,6 +148,11 @@ class Committer:
     def waiting(self) -> int:
         """Records that are not durable yet."""
         return sum(len(part.records) for part in (*self._queue, *self._in_flight))
+
+    def is_storing(self, name: str, data: bytes) -> bool:
+        """Whether this is the segment that was sent and not answered yet."""
+        storing = self._storing
+        return storing is not None and storing.name == name and storing.data == data
 
     async def append(self, records: Sequence[Record]) -> None:
         """Make records durable; see `Ledger.append`."""
@@ -299,12 +305,14 @@ class Committer:
     async def _store_next(self, parts: tuple[_Part, ...]) -> tuple[Header, Sealed, CreateOutcome]:
         while True:
             header = self._header(parts[0].covers)
-            sealed = _seal(header, parts)
+            self._storing = sealed = _seal(header, parts)
             try:
                 return header, sealed, await self._write(sealed)
             except _NameTakenError:
                 self._on_shared_writer(header.name)
                 self._begin_chain()
+            finally:
+                self._storing = None
 
     def _header(self, covers: tuple[Cover, ...]) -> Header:
         return Header(

@@ -80,15 +80,19 @@ class Intake:
     Args:
         clock: For times that damaged segments do not tell, and for suspicions.
         alarms: Where faults are written down.
+        is_own: Whether this process has sent a segment that was not answered yet.
     """
 
-    def __init__(self, clock: Clock, alarms: AlarmBook) -> None:
+    def __init__(
+        self, clock: Clock, alarms: AlarmBook, is_own: Callable[[StoredSegment], bool]
+    ) -> None:
         self.state = LedgerState()
         self.catalogue = Catalogue()
         self.trusted = TrustedTime(clock)
         self.listeners: list[Listener] = []
         self._clock = clock
         self._alarms = alarms
+        self._is_own = is_own
         self._lost: dict[str, SegmentInfo] = {}
         self._suspicious_since: float | None = None
 
@@ -118,7 +122,8 @@ class Intake:
         if known is not None:
             self._lose(known)
         doubtful = known is not None or bool(reading.faults)
-        self._take(reading, SegmentInfo.of(reading, stored.data), own=False, doubtful=doubtful)
+        own = self._is_own(stored)
+        self._take(reading, SegmentInfo.of(reading, stored.data), own=own, doubtful=doubtful)
 
     def gone(self, name: str) -> None:
         """The backend reports that a segment is not there any more."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentid.clock import Clock
     from agentid.ledger.records import Record
     from agentid.ledger.segment import Head
-    from agentid.ledger.store import SegmentStore
+    from agentid.ledger.store import SegmentStore, StoredSegment
 
 __all__ = ["Ledger", "LedgerObserver", "LedgerStats"]
 
@@ -203,6 +203,9 @@ class Ledger(LedgerView):
             **super()._parts(),
             "mending": self._mend(),
         }
+
+    def _is_own(self, stored: StoredSegment) -> bool:
+        return self._committer.is_storing(stored.name, stored.data)
 
     def _checked(self) -> None:
         self._to_mend.set()

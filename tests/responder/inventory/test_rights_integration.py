@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
 
 import pytest
 
 from tests.support.api import until
 from tests.support.inventory import rights, site_of, token_of
+from tests.support.probing import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +35,10 @@ def test_the_page_waits_for_its_rights_and_verifiers_do_not(
         assert answer.json["error"].startswith("The responder may not ask the API server")
         assert "manifests/inventory.yaml" in answer.json["error"]
         probes = site.told("responder_started", "probes")
-        with urlopen(f"http://127.0.0.1:{probes}/metrics", timeout=10) as metrics:
-            assert b"agentid_responder_ledger_entries" in metrics.read()
-        with urlopen(f"http://127.0.0.1:{probes}/readyz", timeout=10) as ready:
-            assert b"the inventory page cannot read agentidentities" in ready.read()
+        assert isinstance(probes, int)
+        assert "agentid_responder_ledger_entries" in ask(probes, "/metrics")[1]
+        until("readiness", lambda: ask(probes, "/readyz")[0] == 200)
+        assert "the inventory page cannot read agentidentities" in ask(probes, "/readyz")[1]
         with rights(installed):
             until("the page", lambda: site.ask(path, token).status == 200, 60)
         assert site.running.stop() == 0
