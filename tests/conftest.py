@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from e2e.install import install
+from e2e.install import Operator, install
 from e2e.providers import provider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from e2e.providers import Cluster
 
@@ -22,6 +22,22 @@ settings.register_profile("agentid", deadline=timedelta(seconds=5))
 settings.load_profile("agentid")
 
 _numbers = itertools.count(1)
+
+_LOG_SHOWN = 200
+"""Lines of an operator's log that are shown with a test that failed."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the operator said that a whole module shares, where one of its tests fails."""
+    report = yield
+    shared = item.funcargs.get("running") if isinstance(item, pytest.Function) else None
+    if report.failed and isinstance(shared, Operator):
+        end = shared.log.read_text(encoding="utf-8").splitlines()[-_LOG_SHOWN:]
+        report.sections.append(("End of the operator's log", "\n".join(end)))
+    return report
 
 
 @pytest.fixture(scope="session")
