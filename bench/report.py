@@ -56,11 +56,38 @@ def _lines(rounds: Sequence[Round]) -> Iterator[str]:
         for result in each.results:
             yield ""
             yield from _result(result, each.bare)
+        if len(rounds) == 1:
+            yield from _comparison(rounds)
     if len(rounds) > 1:
         yield "\nALL ROUNDS: median (lowest to highest)"
         yield f"  bare         {_spread([each.bare.rate for each in rounds])} /s"
         for results in zip(*(each.results for each in rounds), strict=True):
             yield from _together(results, [each.bare for each in rounds])
+        yield from _comparison(rounds)
+
+
+def _comparison(rounds: Sequence[Round]) -> Iterator[str]:
+    """Lines about the first template beside each of the others, round by round."""
+    first, *others = zip(*(each.results for each in rounds), strict=True)
+    for other in others:
+        pairs = list(zip(first, other, strict=True))
+        yield f"\n{first[0].name} beside {other[0].name}, each figure divided by the other's"
+        yield f"  created      {_share([(a.rate, b.rate) for a, b in pairs])}"
+        yield f"  deleted      {_share([(a.delete_rate, b.delete_rate) for a, b in pairs])}"
+        idle = [(a.idle.p50, b.idle.p50) for a, b in pairs if a.idle and b.idle]
+        if idle:
+            yield f"  idle p50     {_share(idle)}"
+        yield f"  busy p50     {_share([(a.busy.p50, b.busy.p50) for a, b in pairs])}"
+        each = [(_others(a, a.number), _others(b, b.number)) for a, b in pairs]
+        yield f"  writes       {_share(each)}"
+
+
+def _share(pairs: Sequence[tuple[float, float]]) -> str:
+    """One figure as a share of the other; a dash where the other is nothing."""
+    shares = [ours / theirs for ours, theirs in pairs if theirs]
+    if not shares:
+        return "-"
+    return f"{shares[0]:.2f}" if len(shares) == 1 else _spread(shares, 2)
 
 
 def _result(result: Result, limit: Bare) -> Iterator[str]:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from string import Template as Text
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 import yaml
 
+from agentid.errors import NotFoundError
 from agentid.kube.resources import Resource
 from e2e.errors import E2EError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from agentid.kube.client import Client
     from agentid.kube.objects import JsonObject
 
-__all__ = ["Template", "is_ready"]
+__all__ = ["Discovery", "Template", "all_known", "is_ready"]
+
+_LOOK: Final = 0.2
+"""Seconds between two looks for kinds that were defined a moment ago."""
+
+
+class Discovery(Protocol):
+    """What tells which kinds there are: an API server, by `agentid.kube.client.Client`."""
+
+    async def get_raw(self, path: str) -> bytes:
+        """Return the body of any path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Template:
             raise E2EError(msg)
         return body
 
-    async def resource(self, client: Client) -> Resource:
+    async def resource(self, client: Discovery) -> Resource:
         """Ask the API server how the template's kind is spelled in paths.
 
         Raises:
@@ -75,11 +87,43 @@ class Template:
         body = self.body("any", 0)
         group, _, version = str(body["apiVersion"]).rpartition("/")
         root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-        for each in orjson.loads(await client.get_raw(root))["resources"]:
+        try:
+            served = orjson.loads(await client.get_raw(root))["resources"]
+        except NotFoundError:
+            served = []
+        for each in served:
             if each["kind"] == body["kind"] and "/" not in each["name"]:
                 return Resource(group, version, each["name"], each["kind"], each["namespaced"])
-        msg = f"template {self.name}: the cluster knows no {body['kind']} in {body['apiVersion']}"
+        msg = (
+            f"template {self.name}: the cluster knows no {body['kind']} in {body['apiVersion']}; "
+            "install what defines it first"
+        )
         raise E2EError(msg)
+
+
+async def all_known(client: Discovery, templates: Sequence[Template], seconds: float) -> None:
+    """Wait until the cluster knows the kind of each template.
+
+    Args:
+        client: Who knows.
+        templates: What is to be measured.
+        seconds: How long to wait: a kind is served a moment after it was defined.
+
+    Raises:
+        E2EError: It does not know one of them, or the file is no manifest.
+    """
+    deadline = time.monotonic() + seconds
+    for template in templates:
+        template.body("any", 0)  # what is no manifest does not become one
+        while True:
+            try:
+                await template.resource(client)
+            except E2EError:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(_LOOK)
+            else:
+                break
 
 
 def is_ready(body: Mapping[str, object], condition: str = "Ready") -> bool:

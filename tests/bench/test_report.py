@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from bench.bare import Bare
 from bench.figures import Counts, Latency
@@ -60,6 +61,48 @@ def test_several_rounds_end_in_their_spread() -> None:
     assert "created      104 (100 to 120) /s" in text
     assert "of bare      0.52 (0.50 to 0.60)" in text
     assert "writes       2.20 (2.20 to 2.20)" in text
+
+
+def beside(rate: float, slower: float) -> Round:
+    """Widgets and, in the same round, gadgets that are made more slowly and waited for longer."""
+    (widget,) = a_round(rate).results
+    gadget = replace(
+        widget,
+        name="gadget",
+        rate=rate / slower,
+        delete_rate=75.0,
+        idle=Latency(0.12, 0.2, 0.3),
+        busy=Latency(4.0, 5.0, 6.0),
+        created=Counts(done={("widgets", "POST"): 10, ("secrets", "POST"): 110}),
+    )
+    return Round(BARE, [widget, gadget])
+
+
+def test_the_first_template_is_put_beside_each_other_one() -> None:
+    """Figures of the same round are divided, and rounds give a spread."""
+    once = as_text([beside(100.0, 8.0)]).partition("widget beside gadget")[2]
+    for line in (
+        "created      8.00",
+        "deleted      4.00",
+        "idle p50     0.10",
+        "busy p50     0.25",
+        "writes       0.20",
+    ):
+        assert line in once
+    thrice = as_text([beside(100.0, 8.0), beside(50.0, 10.0), beside(90.0, 9.0)])
+    assert thrice.count("widget beside gadget") == 1
+    assert "created      9.00 (8.00 to 10.00)" in thrice
+
+
+def test_what_was_not_measured_is_not_compared() -> None:
+    """No samples one at a time, nothing written by the other, nobody else."""
+    assert "beside" not in as_text([a_round()]).replace("beside the user's", "")
+    assert "beside" not in as_text([a_round(), a_round()]).replace("beside the user's", "")
+    widget, gadget = beside(100.0, 8.0).results
+    silent = replace(gadget, idle=None, created=Counts(done={("widgets", "POST"): 10}))
+    text = as_text([Round(BARE, [widget, silent])]).partition("widget beside gadget")[2]
+    assert "idle" not in text
+    assert "writes       -" in text
 
 
 def test_a_program_reads_the_same() -> None:
