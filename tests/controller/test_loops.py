@@ -197,6 +197,19 @@ def test_what_is_gone_is_looked_at_first(run: Callable[..., None]) -> None:
     run(test)
 
 
+def test_the_answer_to_our_last_write_comes_after_the_end(run: Callable[..., None]) -> None:
+    """Under load the watch is faster; what it ended stays so, and pods are told that it is gone."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(), gone=False)
+        world = loops._parts.world
+        loops.identity_seen(seen(3, told=None), gone=True)
+        assert not world.identities.put(seen(2, told=None))
+        assert READER not in world.identities
+
+    run(test)
+
+
 # Classes and issuers
 
 

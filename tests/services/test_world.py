@@ -9,7 +9,7 @@ import pytest
 
 from agentid.api import AgentClass
 from agentid.kube.objects import ObjectKey
-from agentid.services.world import Identities, Parsed, World
+from agentid.services.world import Identities, Incidents, Parsed, World
 from tests.support.manifests import agent_class, identity
 
 READER = ObjectKey("finance", "reader")
@@ -132,6 +132,48 @@ def test_forgets_what_is_gone() -> None:
     assert len(seen) == 0
     assert seen.get(READER) is None
     assert seen.put(body("5"))
+
+
+def test_no_late_answer_brings_back_what_has_ended() -> None:
+    """As the answer to taking the finalizer off does, if the watch was faster; a namesake comes."""
+    seen, before, namesake = Identities(), body("5"), body("7")
+    namesake["metadata"]["uid"] = "another"
+    seen.put(before)
+    seen.ended(body("6"))
+    assert not seen.put(body("6"))
+    assert READER not in seen
+    assert seen.put(namesake)
+    seen.ended(body("6"))
+    assert READER in seen
+
+
+def test_only_the_last_of_those_that_ended_are_remembered() -> None:
+    """However many come and go, they take no more room."""
+    seen, gone = Identities(), body("5")
+    for number in range(10_001):
+        gone["metadata"]["uid"] = f"uid-{number}"
+        seen.ended(gone)
+    assert not seen.put(gone)
+    gone["metadata"]["uid"] = "uid-0"
+    assert seen.put(gone)
+
+
+def test_no_late_answer_has_an_incident_hold_again() -> None:
+    """Nobody would release what it held."""
+    seen = Incidents()
+
+    def incident(uid: str, version: str) -> dict[str, Any]:
+        spec = {"reason": "keyCompromise", "hold": True, "select": {"classNames": ["batch"]}}
+        metadata = {"name": "leak", "uid": uid, "resourceVersion": version}
+        return {"metadata": metadata, "spec": spec}
+
+    assert seen.put(incident("u-1", "5"))
+    seen.ended(incident("u-1", "6"))
+    assert not seen.put(incident("u-1", "6"))
+    assert list(seen) == []
+    assert seen.put(incident("u-2", "7"))
+    seen.ended(incident("u-1", "6"))
+    assert list(seen) == ["leak"]
 
 
 def test_finds_the_identities_of_classes() -> None:

@@ -66,10 +66,11 @@ class IncidentLoop:
             return
         known = self._incidents.get(name)
         if known is None or uid_of(known.body) != uid_of(body):
-            return  # a namesake has come since
+            self._incidents.ended(body)  # a namesake has come since
+            return
         incident = self._incidents.incident(name)
         held = () if incident is None or incident.hold is None else self._service.concerned(name)
-        self._incidents.drop(name)
+        self._incidents.ended(body)
         self._schedule.cancel(name)
         self._look_at(held)
 

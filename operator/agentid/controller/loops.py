@@ -114,7 +114,7 @@ class Loops:
         """An AgentIdentity has appeared, changed or gone."""
         key = ObjectKey.of(body)
         if gone:
-            self._world.identities.drop(key)
+            self._world.identities.ended(body)
             self._world.refusals.drop(key.namespace, key.name)
             self.schedule.cancel(key)
             self.queue.add(key, Lane.REVOCATION)

@@ -58,11 +58,35 @@ class _Seen:
     renewal: float | None
 
 
+class _Ended:
+    """UIDs of the objects that ended last: the answer to a write may come after the watch told so.
+
+    A UID never comes back, so it could be kept for ever. So many are kept that no write can be
+    under way any more when one is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._uids: dict[str, None] = {}
+
+    def add(self, uid: str) -> None:
+        self._uids[uid] = None
+        if len(self._uids) > _ENDED:
+            del self._uids[next(iter(self._uids))]
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._uids
+
+
+_ENDED: Final = 10_000
+"""An answer may take half a minute, in which more than 300 objects a second would have to end."""
+
+
 class Identities:
     """The AgentIdentities, newest version of each."""
 
     def __init__(self) -> None:
         self._seen: dict[ObjectKey, _Seen] = {}
+        self._ended = _Ended()
 
     def __len__(self) -> int:
         """How many there are."""
@@ -76,10 +100,12 @@ class Identities:
         """Take in an object as the API server told it.
 
         Returns:
-            Whether it is news: False for what we wrote ourselves, or for an older version, which a
-            watch may tell after the answer to a write.
+            Whether it is news: False for what we wrote ourselves, for an older version, which a
+            watch may tell after the answer to a write, and for an object that has `ended`.
         """
         key, uid = ObjectKey.of(body), uid_of(body)
+        if uid in self._ended:
+            return False
         version = _number(resource_version_of(body))
         known = self._seen.get(key)
         if known is not None and known.uid == uid and version <= known.version:
@@ -103,8 +129,15 @@ class Identities:
         return True
 
     def drop(self, key: ObjectKey) -> None:
-        """Forget an object that is gone."""
+        """Forget what is known by this key, until something is told of it again."""
         self._seen.pop(key, None)
+
+    def ended(self, body: Mapping[str, object]) -> None:
+        """Forget an object that is gone for good; a namesake that was told already stays."""
+        key, uid = ObjectKey.of(body), uid_of(body)
+        self._ended.add(uid)
+        if (known := self._seen.get(key)) is not None and known.uid == uid:
+            del self._seen[key]
 
     def get(self, key: ObjectKey) -> JsonObject | None:
         """Return an object, without its managedFields, None if there is none."""
@@ -204,6 +237,7 @@ class Incidents:
         self._parsed: dict[str, Parsed[AgentRevocation]] = {}
         self._incidents: dict[str, Incident] = {}
         self._unread: set[str] = set()
+        self._ended = _Ended()
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of all there are at this moment."""
@@ -214,8 +248,11 @@ class Incidents:
 
         Returns:
             Whether it is news: an older version, which a watch may tell after the answer to a
-            write, must not make a hold vanish for a moment.
+            write, must not make a hold vanish for a moment, nor an object that has `ended` hold
+            for ever.
         """
+        if uid_of(body) in self._ended:
+            return False
         name, known = ObjectKey.of(body).name, None
         if (before := self._parsed.get(name)) is not None and uid_of(before.body) == uid_of(body):
             known = _number(resource_version_of(before.body))
@@ -230,8 +267,15 @@ class Incidents:
             self._unread.add(name)
         return True
 
+    def ended(self, body: Mapping[str, object]) -> None:
+        """Forget an object that is gone for good; a namesake that was told already stays."""
+        uid, name = uid_of(body), ObjectKey.of(body).name
+        self._ended.add(uid)
+        if (known := self._parsed.get(name)) is not None and uid_of(known.body) == uid:
+            self.drop(name)
+
     def drop(self, name: str) -> None:
-        """Forget an object that is gone; what it held is held no longer."""
+        """Forget what is known by this name; what it held is held no longer."""
         self._parsed.pop(name, None)
         self._incidents.pop(name, None)
         self._unread.discard(name)
