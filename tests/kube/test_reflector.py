@@ -240,6 +240,30 @@ async def test_watches_that_end_at_once_do_not_spin(patient: Patient) -> None:
     assert len(patient.naps) == 5
 
 
+async def test_watches_that_told_something_are_taken_up_at_once(patient: Patient) -> None:
+    """A busy API server ends those that are behind; who waited would be further behind."""
+    async with FakeApiServer() as server, reflection(server, patient) as seen:
+        await seen.until_synced()
+        for number in range(10):
+            put(server, f"a-{number}")
+            assert await seen.next() == f"Added a-{number}"
+            server.cut()
+        put(server, "b")
+        assert await seen.next() == "Added b"
+    assert patient.naps == []
+
+
+async def test_a_list_is_no_progress_of_a_watch(patient: Patient) -> None:
+    """A proxy that lets lists through and ends every watch is not hammered with either."""
+    async with FakeApiServer() as server, reflection(server, patient) as seen:
+        put(server, "a")
+        assert await seen.until_synced() == ["Added a"]
+        server.answers += [nothing] * 2
+        put(server, "b")
+        assert await seen.next() == "Added b"
+    assert len(patient.naps) == 2
+
+
 async def test_an_api_server_that_has_just_started_may_refuse_for_a_while(
     patient: Patient,
 ) -> None:

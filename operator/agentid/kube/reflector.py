@@ -122,7 +122,9 @@ async def reflect(  # noqa: PLR0913 - a part each, or a choice
             if not reflection.synced and clock.monotonic() - first >= patience:
                 raise
             trouble = error
-        if clock.monotonic() - began >= _SETTLED_AFTER:
+        # A busy API server ends watches that are behind, and who waited would be further behind.
+        behind = trouble is None and reflection.told
+        if behind or clock.monotonic() - began >= _SETTLED_AFTER:
             failures = 0
             if not isinstance(trouble, UnavailableError):
                 continue  # every watch ends some time, and one may have slept for too long
@@ -151,9 +153,11 @@ class _Reflection:
         self._known: dict[ObjectKey, _Known] = {}
         self._version = ""
         self.synced = False
+        self.told = False
 
     async def follow(self) -> AsyncGenerator[Change, None]:
-        """List if need be, then watch until the watch ends."""
+        """List if need be, then watch until the watch ends; `told` says whether it told of any."""
+        self.told = False
         try:
             if not self._version:
                 async with aclosing(self._list()) as changes:
@@ -168,6 +172,7 @@ class _Reflection:
             async with aclosing(watch) as events:
                 async for event in events:
                     if event.type is not EventType.BOOKMARK:
+                        self.told = True
                         for change in self._learn(event.type, event.object):
                             yield change
                     elif self._tell_current:
