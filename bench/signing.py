@@ -10,40 +10,35 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import itertools
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvloop
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from agentid.clock import SystemClock
 from agentid.constants import LABEL_IDENTITY, SIGNER_NAME
-from agentid.errors import AgentIdError, NotFoundError
+from agentid.errors import AgentIdError
 from agentid.kube.client import Client
 from agentid.kube.credentials import load_credentials
-from agentid.kube.objects import ObjectKey, metadata_of, uid_of
-from agentid.kube.reflector import ChangeType, reflect
+from agentid.kube.objects import uid_of
 from agentid.kube.resources import (
     AGENT_CLASSES,
     AGENT_IDENTITIES,
     AGENT_ISSUERS,
     NAMESPACES,
     NODES,
-    POD_CERTIFICATE_REQUESTS,
     PODS,
-    SERVICE_ACCOUNTS,
 )
 from bench.__main__ import positive
 from bench.counting import counts
 from bench.figures import Counts, Latency
+from bench.kubelets import AsNode, Kubelets, account_uid, member, pod_of, request_for
 from bench.load import many
 from bench.processes import Meter, control_plane
 from e2e.errors import E2EError
@@ -54,8 +49,7 @@ from tests.support import manifests
 from tests.support.pod_requests import stub
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from agentid.kube.credentials import Credentials
     from agentid.kube.objects import JsonObject
@@ -65,88 +59,8 @@ _HOME: Final = "bench-signing"
 _NODES: Final = 10
 """Kubelets that ask; a node has some hundred pods."""
 
-_PATIENCE: Final = 120.0
 _PAUSE: Final = 0.1
 """Seconds between two requests made one at a time."""
-
-
-class AsNode:
-    """The credentials of an administrator who acts as a kubelet."""
-
-    def __init__(self, admin: Credentials, node: str) -> None:
-        self._admin = admin
-        self._acting = {
-            "Impersonate-User": f"system:node:{node}",
-            "Impersonate-Group": "system:nodes",
-        }
-        self.server: str = admin.server
-        self.namespace: str = admin.namespace
-        self.ssl_context: ssl.SSLContext | None = admin.ssl_context
-        self.server_hostname: str | None = admin.server_hostname
-        self.proxy: str | None = admin.proxy
-
-    async def headers(self) -> Mapping[str, str]:
-        """Those of the administrator, and whom he acts as."""
-        return {**await self._admin.headers(), **self._acting}
-
-    async def renew(self, refused: Mapping[str, str]) -> bool:
-        """As the administrator does."""
-        return await self._admin.renew(refused)
-
-    def as_kopf_fields(self) -> dict[str, object]:
-        """Nothing; Kopf is not there."""
-        return {}
-
-
-@dataclass
-class Kubelets:
-    """Pods, and the kubelets that ask for them.
-
-    Attributes:
-        clients: By node.
-        bodies: The request of each pod, and the node that makes it.
-        sent: When each was sent, by the name of its pod.
-        made: When the API server had it.
-        issued: When it was seen to be issued.
-    """
-
-    clients: dict[str, Client]
-    bodies: list[tuple[str, JsonObject]] = field(default_factory=list)
-    sent: dict[str, float] = field(default_factory=dict)
-    made: dict[str, float] = field(default_factory=dict)
-    issued: dict[str, float] = field(default_factory=dict)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def ask(self, node: str, body: JsonObject) -> None:
-        """Make one request."""
-        name = _pod_of(body)
-        self.sent[name] = time.monotonic()
-        await self.clients[node].create(POD_CERTIFICATE_REQUESTS, body)
-        self.made[name] = time.monotonic()
-
-    async def until_issued(self, names: Sequence[str]) -> None:
-        """Wait until all of these have their certificates."""
-        deadline = time.monotonic() + _PATIENCE
-        while not all(name in self.issued for name in names):
-            if time.monotonic() > deadline:
-                missing = sum(name not in self.issued for name in names)
-                msg = f"{missing} of {len(names)} requests were not issued in {_PATIENCE:.0f} s"
-                raise E2EError(msg)
-            self.changed.clear()
-            await asyncio.wait({asyncio.ensure_future(self.changed.wait())}, timeout=1)
-
-    async def watch(self, client: Client) -> None:
-        """Note when requests are issued, until cancelled."""
-        changes = reflect(
-            client, POD_CERTIFICATE_REQUESTS, _HOME, clock=SystemClock(), random=lambda: 0.5
-        )
-        async with aclosing(changes) as seen:
-            async for change in seen:
-                if change.type in {ChangeType.ADDED, ChangeType.MODIFIED} and _is_issued(
-                    change.object
-                ):
-                    self.issued.setdefault(_pod_of(change.object), time.monotonic())
-                    self.changed.set()
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -179,13 +93,14 @@ async def _measure(cluster: Cluster, given: argparse.Namespace) -> None:
     async with Client(credentials, connections=64, field_manager="bench") as admin:
         with operator(cluster, "bench-signing") as running:
             await _declare(admin)
-            async with _kubelets(admin, credentials, given.samples + 2 * given.number) as kubelets:
-                bodies = iter(kubelets.bodies)
+            number = given.samples + 2 * given.number
+            async with _kubelets(admin, credentials, number) as (kubelets, requests):
+                bodies = iter(requests)
                 say(f"{given.samples} requests, one at a time")
                 idle = list(itertools.islice(bodies, given.samples))
                 for node, body in idle:
                     await kubelets.ask(node, body)
-                    await kubelets.until_issued([_pod_of(body)])
+                    await kubelets.until_issued([pod_of(body)])
                     await asyncio.sleep(_PAUSE)
                 _report("one at a time", kubelets, idle)
 
@@ -194,7 +109,7 @@ async def _measure(cluster: Cluster, given: argparse.Namespace) -> None:
                 meter = Meter({"operator": running.process.pid, **control_plane(cluster.directory)})
                 burst = list(itertools.islice(bodies, given.number))
                 await many(partial(kubelets.ask, node, body) for node, body in burst)
-                await kubelets.until_issued([_pod_of(body) for _, body in burst])
+                await kubelets.until_issued([pod_of(body) for _, body in burst])
                 _report("at once", kubelets, burst)
                 await asyncio.sleep(3)
                 usage = meter.read()
@@ -213,7 +128,7 @@ async def _measure(cluster: Cluster, given: argparse.Namespace) -> None:
                 await many(partial(kubelets.ask, node, body) for node, body in herd)
                 began = time.monotonic()
                 with operator(cluster, "bench-signing-again"):
-                    names = [_pod_of(body) for _, body in herd]
+                    names = [pod_of(body) for _, body in herd]
                     await kubelets.until_issued(names)
                     first = min(kubelets.issued[name] for name in names)
                     last = max(kubelets.issued[name] for name in names)
@@ -239,8 +154,8 @@ async def _declare(client: Client) -> None:
 @asynccontextmanager
 async def _kubelets(
     admin: Client, credentials: Credentials, number: int
-) -> AsyncIterator[Kubelets]:
-    """Nodes, an identity, its pods, and kubelets that have not asked yet."""
+) -> AsyncIterator[tuple[Kubelets, list[tuple[str, JsonObject]]]]:
+    """Nodes, an identity, its pods, and kubelets with what they are going to ask, and where."""
     nodes = {f"bench-{each}": "" for each in range(_NODES)}
     async with AsyncExitStack() as stack:
         # It goes with the cluster: pods on nodes that nobody runs are not deleted by asking.
@@ -262,8 +177,9 @@ async def _kubelets(
         body["metadata"]["namespace"] = _HOME
         body |= {"apiVersion": AGENT_IDENTITIES.api_version, "kind": AGENT_IDENTITIES.kind}
         await admin.create(AGENT_IDENTITIES, body)
-        account = await _account(admin)
+        account = await account_uid(admin, _HOME)
         kubelets = Kubelets(clients)
+        requests: list[tuple[str, JsonObject]] = []
         say(f"{number} pods on {_NODES} nodes")
         made_pods: list[JsonObject] = []
 
@@ -273,32 +189,23 @@ async def _kubelets(
         turns = zip(range(number), itertools.cycle(nodes), strict=False)
         await many(partial(start, index, node) for index, node in turns)
         for pod in made_pods:
-            node = str(_field(pod, "spec", "nodeName"))
-            kubelets.bodies.append((node, _request(pod, account, node, nodes[node])))
+            node = str(member(pod, "spec", "nodeName"))
+            asked = request_for(pod, account_uid=account, node_uid=nodes[node], stub_der=stub())
+            requests.append((node, asked))
         await asyncio.sleep(5)  # for the API server's own caches
-        watch = asyncio.create_task(kubelets.watch(admin))
+        watch = asyncio.create_task(kubelets.watch(admin, _HOME))
         try:
-            yield kubelets
+            yield kubelets, requests
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-
-
-async def _account(client: Client) -> str:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            return uid_of(await client.get(SERVICE_ACCOUNTS, "default", _HOME))
-        except NotFoundError:
-            await asyncio.sleep(0.2)
-    msg = f"ServiceAccount default of namespace {_HOME} is not made; does the cluster run whole?"
-    raise E2EError(msg)
 
 
 def _pod(index: int, node: str) -> JsonObject:
     volume = {
         "signerName": SIGNER_NAME,
         "keyType": "ECDSAP256",
+        "maxExpirationSeconds": 3600,
         "credentialBundlePath": "credentials.pem",
         "userAnnotations": {LABEL_IDENTITY: "reader"},
     }
@@ -320,46 +227,8 @@ def _pod(index: int, node: str) -> JsonObject:
     }
 
 
-def _request(pod: JsonObject, account: str, node: str, node_uid: str) -> JsonObject:
-    key = ObjectKey.of(pod)
-    return {
-        "apiVersion": POD_CERTIFICATE_REQUESTS.api_version,
-        "kind": POD_CERTIFICATE_REQUESTS.kind,
-        "metadata": {"name": f"req-{key.name}", "namespace": _HOME},
-        "spec": {
-            "signerName": SIGNER_NAME,
-            "podName": key.name,
-            "podUID": uid_of(pod),
-            "serviceAccountName": "default",
-            "serviceAccountUID": account,
-            "nodeName": node,
-            "nodeUID": node_uid,
-            "maxExpirationSeconds": 3600,
-            "stubPKCS10Request": base64.b64encode(
-                stub(ec.generate_private_key(ec.SECP256R1()))
-            ).decode(),
-            "unverifiedUserAnnotations": {LABEL_IDENTITY: "reader"},
-        },
-    }
-
-
-def _field(body: JsonObject, *path: str) -> object:
-    found: object = body
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-def _pod_of(request: JsonObject) -> str:
-    return str(metadata_of(request)["name"]).removeprefix("req-")
-
-
-def _is_issued(request: JsonObject) -> bool:
-    return _field(request, "status", "certificateChain") is not None
-
-
 def _report(what: str, kubelets: Kubelets, asked: Sequence[tuple[str, JsonObject]]) -> None:
-    names = [_pod_of(body) for _, body in asked]
+    names = [pod_of(body) for _, body in asked]
     created = Latency.of([kubelets.issued[name] - kubelets.made[name] for name in names])
     sent = Latency.of([kubelets.issued[name] - kubelets.sent[name] for name in names])
     began = min(kubelets.sent[name] for name in names)

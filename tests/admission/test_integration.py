@@ -5,9 +5,7 @@ There is no node, so no pod runs: what counts is what the API server stores, and
 
 from __future__ import annotations
 
-import base64
 import json
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +20,7 @@ from tests.support.api import until
 from tests.support.intruding import adding_a_container, never_answering
 from tests.support.manifests import agent_class, identity, issuer
 from tests.support.reviewing import container
-from tests.support.webhook import Pair, serving_pair
+from tests.support.webhook import Pair, configuration, serving_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -142,34 +140,7 @@ class Site:
         **webhook: Any,  # noqa: ANN401
     ) -> Iterator[None]:
         """Have the API server call a webhook while the context is open, then the one before."""
-        rule = {
-            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
-            "operations": ["CREATE"], "scope": "Namespaced",
-        }  # fmt: skip
-        body: Json = {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "MutatingWebhookConfiguration",
-            "metadata": {"name": name},
-            "webhooks": [
-                {
-                    "name": "pods.agentid.dev",
-                    "admissionReviewVersions": ["v1"],
-                    "clientConfig": {
-                        "url": f"https://127.0.0.1:{port}/pods",
-                        "caBundle": base64.b64encode(pair.certificate).decode(),
-                    },
-                    "failurePolicy": "Ignore",
-                    "sideEffects": "None",
-                    "reinvocationPolicy": "IfNeeded",
-                    "timeoutSeconds": 3,
-                    "rules": [rule],
-                    "objectSelector": {
-                        "matchExpressions": [{"key": "agentid.dev/identity", "operator": "Exists"}]
-                    },
-                    **webhook,
-                }
-            ],
-        }
+        body = configuration(port, pair, name, **webhook)
         self.apply(body)
         before = self.configurations.get(name)
         self.configurations[name] = body
@@ -227,12 +198,7 @@ def site(installed: Cluster) -> Iterator[Site]:
 
 def port_of_probes(running: Operator) -> int:
     """Where the probes are, as its log tells."""
-    for _ in range(600):
-        for line in running.log.read_text().splitlines():
-            if '"admission_started"' in line:
-                return int(json.loads(line)["probes"])
-        time.sleep(0.1)
-    raise AssertionError(running.log.read_text())
+    return port_in_log(running.log, "admission_started", key="probes")
 
 
 def mounted_in(site: Site) -> Json:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from e2e.providers import Cluster
 
-__all__ = ["AUDIENCE", "LABEL", "SERVED_NAME", "NodePlugins", "OnNode", "csr"]
+__all__ = ["AUDIENCE", "DRIVER", "LABEL", "SERVED_NAME", "NodePlugins", "OnNode", "csr"]
 
 Json = dict[str, Any]
 

@@ -34,7 +34,20 @@ from tests.support.reviewing import answer_of, review_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ["READER_PATH", "Pair", "Site", "eventually", "serving_pair", "until", "webhook_site"]
+__all__ = [
+    "READER_PATH",
+    "WEBHOOK",
+    "Pair",
+    "Site",
+    "configuration",
+    "eventually",
+    "serving_pair",
+    "until",
+    "webhook_site",
+]
+
+WEBHOOK: Final = "pods.agentid.dev"
+"""What the webhook is called in its configuration, and in what API servers count."""
 
 SECRET_PATH: Final = "/api/v1/namespaces/agentid-system/secrets/agentid-admission"
 _GROUP: Final = "/apis/agentid.dev/v1alpha1"
@@ -88,6 +101,50 @@ def serving_pair(*, age: timedelta = timedelta(0)) -> Pair:
         certificate.public_bytes(Encoding.PEM),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
+
+
+def configuration(
+    port: int,
+    pair: Pair,
+    name: str = "agentid-pods",
+    **webhook: Any,  # noqa: ANN401 - JSON
+) -> dict[str, Any]:
+    """What has an API server call a webhook on the loopback: the chart's, by URL.
+
+    Args:
+        port: Where it serves.
+        pair: What it serves with.
+        name: Of the configuration.
+        webhook: Fields of the webhook that are to be different.
+    """
+    rule = {
+        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
+        "operations": ["CREATE"], "scope": "Namespaced",
+    }  # fmt: skip
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [
+            {
+                "name": WEBHOOK,
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": {
+                    "url": f"https://127.0.0.1:{port}/pods",
+                    "caBundle": base64.b64encode(pair.certificate).decode(),
+                },
+                "failurePolicy": "Ignore",
+                "sideEffects": "None",
+                "reinvocationPolicy": "IfNeeded",
+                "timeoutSeconds": 3,
+                "rules": [rule],
+                "objectSelector": {
+                    "matchExpressions": [{"key": "agentid.dev/identity", "operator": "Exists"}]
+                },
+                **webhook,
+            }
+        ],
+    }
 
 
 @dataclass(frozen=True, slots=True)
