@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from bench.load import IN_FLIGHT
 from e2e import toolchain
 from e2e.errors import E2EError
 
@@ -36,9 +38,10 @@ def kwok(cluster: Cluster) -> Iterator[int]:
         E2EError: It cannot be built, or ended by itself.
     """
     program = toolchain.kwok()
-    command = [str(program), "--kubeconfig", str(cluster.kubeconfig), "--manage-all-nodes"]
-    command += ["--config", str(program.with_name("stages.yaml"))]
-    command += ["--node-lease-duration-seconds", str(_LEASE)]
+    options = cluster.directory / "kwok-options.yaml"
+    options.write_text(json.dumps(_options()), encoding="utf-8")
+    command = [str(program), "--kubeconfig", str(cluster.kubeconfig)]
+    command += ["--config", str(program.with_name("stages.yaml")), "--config", str(options)]
     log = cluster.directory / "kwok.log"
     # A configuration of kwok in somebody's home directory is none of ours.
     environment = {**os.environ, "KWOK_WORKDIR": str(cluster.directory / "kwok")}
@@ -61,3 +64,16 @@ def kwok(cluster: Cluster) -> Iterator[int]:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
             msg = f"kwok ended by itself with {ended}:\n" + "\n".join(said)
             raise E2EError(msg)
+
+
+def _options() -> dict[str, object]:
+    # By default it has four requests under way for all pods, and pods would wait for kwok.
+    return {
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokConfiguration",
+        "options": {
+            "manageAllNodes": True,
+            "nodeLeaseDurationSeconds": _LEASE,
+            "podPlayStageParallelism": IN_FLIGHT,
+        },
+    }

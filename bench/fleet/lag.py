@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.support.probing import metric
@@ -20,7 +20,6 @@ __all__ = ["Lag", "lagging"]
 
 _EVERY: Final = 1.0
 """Seconds between two looks, each of which costs the process some milliseconds."""
-
 
 _OWN: Final = 0.1
 """Seconds between two looks at our own."""
@@ -49,27 +48,22 @@ class Lag:
             self.worst = max(self.worst, seconds)
 
 
-@dataclass(slots=True)
-class _Looks:
-    found: dict[str, Lag] = field(default_factory=dict)
+async def _follow(lag: Lag, port: int, gauge: str) -> None:
+    while True:
+        try:
+            seconds = await asyncio.to_thread(metric, port, gauge)
+        except OSError:  # such as a time-out in the middle of the answer
+            seconds = math.nan
+        lag.take(seconds)
+        await asyncio.sleep(_EVERY)
 
-    async def follow(self, name: str, port: int, gauge: str) -> None:
-        lag = self.found.setdefault(name, Lag())
-        while True:
-            try:
-                seconds = await asyncio.to_thread(metric, port, gauge)
-            except OSError:  # such as a time-out in the middle of the answer
-                seconds = math.nan
-            lag.take(seconds)
-            await asyncio.sleep(_EVERY)
 
-    async def follow_own(self) -> None:
-        lag = self.found.setdefault("this client", Lag())
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + _OWN
-            await asyncio.sleep(_OWN)
-            lag.take(loop.time() - due)
+async def _follow_own(lag: Lag) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _OWN
+        await asyncio.sleep(_OWN)
+        lag.take(loop.time() - due)
 
 
 @asynccontextmanager
@@ -82,11 +76,12 @@ async def lagging(gauges: Mapping[str, tuple[int, str]]) -> AsyncIterator[Mappin
     Yields:
         By process what was found so far.
     """
-    looks = _Looks()
-    work = [looks.follow(name, port, gauge) for name, (port, gauge) in gauges.items()]
-    tasks = [asyncio.create_task(each) for each in (looks.follow_own(), *work)]
+    own = Lag()
+    found = {"this client": own, **{name: Lag() for name in gauges}}
+    work = [_follow(found[name], port, gauge) for name, (port, gauge) in gauges.items()]
+    tasks = [asyncio.create_task(each) for each in (_follow_own(own), *work)]
     try:
-        yield looks.found
+        yield found
     finally:
         for task in tasks:
             task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -78,8 +79,8 @@ class Nodes:
         """
         self.kubelets = kubelets
         self.tries = Tries()
-        self.told = 0
-        """Revocations of which plugins were told."""
+        self.told: Counter[str] = Counter()
+        """How often plugins were told that a certificate is revoked, by its serial."""
         self._plugins = plugins
         self._node_uids = node_uids
         self._account_uids = account_uids
@@ -120,7 +121,8 @@ class Nodes:
             with suppress(AgentIdError):  # for whatever reason it ended, plugins come again
                 async with aclosing(self._plugins[node].changes()) as changes:
                     async for change in changes:
-                        self.told += change.kind is ChangeKind.REVOKED
+                        if change.kind is ChangeKind.REVOKED and change.serial is not None:
+                            self.told[change.serial] += 1
             await asyncio.sleep(_AGAIN)
 
     async def _token(self, life: Life) -> str:

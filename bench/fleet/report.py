@@ -13,6 +13,7 @@ from bench.fleet.lives import DOORS, waiting
 from bench.report import costs, machine, writes
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Mapping, Sequence
 
     from bench.figures import Counts
@@ -109,7 +110,8 @@ class Going:
         last: Seconds from the first request to delete until the last revocation.
         behind: Seconds from the last pod that was seen gone until the last revocation.
         certificates: That were issued in all.
-        told: Revocations that node plugins were told of.
+        told: Of how many of them node plugins were told that they are revoked.
+        lines: How often they were told of one.
     """
 
     gone: float
@@ -119,6 +121,7 @@ class Going:
     behind: float
     certificates: int
     told: int
+    lines: int
 
 
 def coming(
@@ -150,8 +153,13 @@ def coming(
     )
 
 
-def going(lives: Sequence[Life], *, certificates: int, told: int) -> Going:
+def going(lives: Sequence[Life], *, certificates: int, told: Counter[str]) -> Going:
     """Sum up the second phase.
+
+    Args:
+        lives: The pods.
+        certificates: How many they had.
+        told: How often plugins were told of a revocation, by serial.
 
     Raises:
         E2EError: A pod was not seen gone, or has a certificate that is not revoked.
@@ -165,7 +173,8 @@ def going(lives: Sequence[Life], *, certificates: int, told: int) -> Going:
         last=last_revoked - first,
         behind=last_revoked - last_gone,
         certificates=certificates,
-        told=told,
+        told=len(told),
+        lines=told.total(),
     )
 
 
@@ -231,7 +240,7 @@ def _went(went: Going) -> Iterator[str]:
     )
     yield (
         f"  of {went.certificates} certificates none is in force; node plugins were told of "
-        f"{went.told} revocations"
+        f"{went.told}, in {went.lines} lines"
     )
 
 

@@ -176,6 +176,6 @@ async def until(what: str, holds: Callable[[], Awaitable[bool]]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not await holds():
         if time.monotonic() > deadline:
-            msg = f"not within {_PATIENCE:.0f} s: {what}; logs are in the cluster's directory"
+            msg = f"not within {_PATIENCE:.0f} s: {what}"
             raise E2EError(msg)
         await asyncio.sleep(_LOOK)

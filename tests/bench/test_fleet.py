@@ -17,6 +17,7 @@ from agentid.api.vocabulary import DeliveryMode
 from agentid.errors import UnavailableError
 from agentid.identity import PodRef
 from agentid.ledger import Durable
+from agentid.node.issuer import Change, ChangeKind
 from agentid.testing.api_server import FakeApiServer
 from agentid.testing.ledger import make_issued, make_revoked
 from bench.figures import Counts, Latency
@@ -36,7 +37,7 @@ from tests.support.probing import ports
 from tests.support.webhook import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from agentid.kube.objects import JsonObject
     from agentid.ledger import Issued
@@ -283,7 +284,38 @@ async def test_a_pod_without_the_volume_is_found_out() -> None:
         await Nodes(Kubelets({}), {}, {}, {}, iter(())).serve(life, other)
 
 
+class Feed:
+    """The issuer service's stream of changes, which ends after what stands."""
+
+    def __init__(self, *changes: Change) -> None:
+        self.standing = changes
+        self.asked = 0
+
+    async def changes(self) -> AsyncGenerator[Change, None]:
+        """What stands, each time."""
+        self.asked += 1
+        for change in self.standing:
+            yield change
+        message = "the connection has ended"
+        raise UnavailableError(message)
+
+
+async def test_what_a_plugin_is_told_is_counted_by_certificate() -> None:
+    """It comes again after its stream has ended, and is then told of some another time."""
+    kind = ChangeKind.REVOKED
+    feed = Feed(Change(ChangeKind.BUNDLES), Change(kind, "p1", "0a"), Change(kind, "p2"))
+    nodes = Nodes(Kubelets({}), {"a": feed}, {}, {}, iter(()))  # type: ignore[dict-item]
+    listening = asyncio.create_task(nodes.listen("a"))
+    await until(lambda: feed.asked >= 2)
+    listening.cancel()
+    assert nodes.told == {"0a": feed.asked}
+
+
 # The report
+
+
+TOLD = Counter({"0a": 3, "0b": 1})
+"""What plugins heard: of one certificate thrice."""
 
 
 def lived() -> list[Life]:
@@ -320,7 +352,7 @@ def test_the_figures_are_those_of_the_pods() -> None:
     assert came.waiting[-1] == {"PodCertificate": 1, "CSI": 3}
     assert came.drained == 4.5
     assert (came.webhook.p50, came.webhook.p99, came.webhook.mean) == (0.005, 0.025, 0.01)
-    went = going(lived(), certificates=9, told=4)
+    went = going(lived(), certificates=9, told=TOLD)
     assert (went.gone, went.last, went.behind) == (8 / 8, 8.25, 0.25)
     assert (went.from_gone.p99, went.from_asked.p50) == (0.25, 1.25)
 
@@ -340,7 +372,7 @@ def test_a_pod_that_is_not_over_is_no_figure(moment: str) -> None:
     whole = lived()
     setattr(whole[3], moment, None)
     with pytest.raises(E2EError, match="pod fleet-1/pod-3 was never seen to be"):
-        going(whole, certificates=8, told=4)
+        going(whole, certificates=8, told=TOLD)
 
 
 def test_it_is_told_to_people_and_to_programs() -> None:
@@ -349,7 +381,7 @@ def test_it_is_told_to_people_and_to_programs() -> None:
     came = coming(lived(), webhook=late, reviews=calls(), repeated={"pods": 3, "tokens": 0})
     writes = Counts(done={("pods", "POST"): 8}, refused={("pods", "POST"): 3})
     phase = Phase(writes, {"operator": Usage(0.8, 90_000_000, 1)}, {"operator": Lag(0.02, 9, 1)})
-    told = (FEW, came, phase, going(lived(), certificates=9, told=4), phase)
+    told = (FEW, came, phase, going(lived(), certificates=9, told=TOLD), phase)
     lines = as_text(*told).splitlines()
     assert lines[1] == "8 pods on 3 nodes, in 2 namespaces with 4 identities each"
     for line in (
@@ -359,7 +391,7 @@ def test_it_is_told_to_people_and_to_programs() -> None:
         "     1.000  POST pods",
         "    event loop of operator: 20 ms late at most, 1 looks without an answer",
         "  gone to revoked       p50 250 ms, p99 250 ms, worst 250 ms",
-        "  of 9 certificates none is in force; node plugins were told of 4 revocations",
+        "  of 9 certificates none is in force; node plugins were told of 2, in 4 lines",
     ):
         assert line in lines
     found = json.loads(as_json(*told))

@@ -56,11 +56,18 @@ def test_it_is_told_of_the_cluster_and_of_its_stages(
         until("it runs", lambda: log.exists() and log.read_text().endswith("\n"))
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
+    options = cluster.directory / "kwok-options.yaml"
     assert json.loads(log.read_text()) == [
-        *("--kubeconfig", str(cluster.kubeconfig), "--manage-all-nodes"),
-        *("--config", str(path.with_name("stages.yaml"))),
-        *("--node-lease-duration-seconds", "40"),
+        *("--kubeconfig", str(cluster.kubeconfig)),
+        *("--config", str(path.with_name("stages.yaml")), "--config", str(options)),
     ]
+    told = json.loads(options.read_text())
+    assert told["kind"] == "KwokConfiguration"
+    assert told["options"] == {
+        "manageAllNodes": True,
+        "nodeLeaseDurationSeconds": 40,
+        "podPlayStageParallelism": 32,
+    }
 
 
 def test_one_that_does_not_listen_is_ended_all_the_same(
