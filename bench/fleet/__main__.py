@@ -11,8 +11,10 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -45,13 +47,13 @@ from tests.support.webhook import WEBHOOK
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from bench.fleet.nodes import Nodes
     from bench.fleet.report import Coming, Going
     from bench.fleet.site import Site
     from e2e.providers import Cluster
 
 _CALLS: Final = "apiserver_admission_webhook_admission_duration_seconds"
 _REVIEWS: Final = "agentid_admission_review_seconds"
+_ENDED: Final = r'^apiserver_terminated_watchers_total\{.*resource="pods"\} (\d+)$'
 _SETTLE: Final = 3.0
 """Seconds for work that comes after the last pod; CPU is read after them."""
 
@@ -108,17 +110,20 @@ async def _measure(
             fleet = Fleet(client, lives(sizes), nodes, changed)
             async with following(fleet, client):
                 say(f"{sizes.pods} pods come")
-                before = await _histograms(client, site)
+                before = await _counted(client, site)
                 first = await _phase(client, site, fleet.come)
-                webhook, reviews = (
-                    now.since(then)
-                    for now, then in zip(await _histograms(client, site), before, strict=True)
-                )
+                after = await _counted(client, site)
                 came = coming(
                     fleet.lives,
-                    webhook=webhook,
-                    reviews=reviews,
-                    repeated=_repeated(fleet, nodes),
+                    webhook=after.webhook.since(before.webhook),
+                    reviews=after.reviews.since(before.reviews),
+                    repeated={
+                        "pods": fleet.refused,
+                        "PodCertificateRequests": nodes.kubelets.repeated,
+                        "tokens": nodes.tries.tokens,
+                        "issuer service": nodes.tries.issuer,
+                        "watches of pods": after.ended - before.ended,
+                    },
                 )
                 say("and go")
                 second = await _phase(client, site, fleet.go)
@@ -142,20 +147,29 @@ async def _phase(client: Client, site: Site, work: Callable[[], Awaitable[None]]
     return Phase((await quiet(client, _QUIET)).since(before), costs, lag)
 
 
-async def _histograms(client: Client, site: Site) -> tuple[Histogram, Histogram]:
-    """The calls of the webhook as the API server counts them, and as the webhook does."""
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What servers have counted so far.
+
+    Attributes:
+        webhook: Calls of the webhook, as the API server counts them.
+        reviews: The same as the webhook does.
+        ended: Watches of pods, of anybody, that the API server ended since they were too slow.
+    """
+
+    webhook: Histogram
+    reviews: Histogram
+    ended: int
+
+
+async def _counted(client: Client, site: Site) -> _Counted:
     server = (await client.get_raw("/metrics")).decode()
     _, webhook = await asyncio.to_thread(ask, site.webhook_probes, "/metrics")
-    return Histogram.parse(server, _CALLS, {"name": WEBHOOK}), Histogram.parse(webhook, _REVIEWS)
-
-
-def _repeated(fleet: Fleet, nodes: Nodes) -> dict[str, int]:
-    return {
-        "pods": fleet.refused,
-        "PodCertificateRequests": nodes.kubelets.repeated,
-        "tokens": nodes.tries.tokens,
-        "issuer service": nodes.tries.issuer,
-    }
+    return _Counted(
+        Histogram.parse(server, _CALLS, {"name": WEBHOOK}),
+        Histogram.parse(webhook, _REVIEWS),
+        sum(int(number) for number in re.findall(_ENDED, server, re.MULTILINE)),
+    )
 
 
 def _nothing_is_left(cluster: Cluster, pods: int) -> None:

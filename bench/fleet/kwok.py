@@ -67,13 +67,18 @@ def kwok(cluster: Cluster) -> Iterator[int]:
 
 
 def _options() -> dict[str, object]:
-    # By default it has four requests under way for all pods, and pods would wait for kwok.
+    # By default four pods are seen to at a time, so that pods would wait for kwok. Who gives one
+    # option has to give them all: what is left out is zero then.
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokConfiguration",
         "options": {
             "manageAllNodes": True,
             "nodeLeaseDurationSeconds": _LEASE,
+            "nodeLeaseParallelism": 4,
+            "nodePlayStageParallelism": 4,
             "podPlayStageParallelism": IN_FLIGHT,
+            "podsOnNodeSyncParallelism": 1,
+            "cidr": "10.0.0.0/16",
         },
     }

