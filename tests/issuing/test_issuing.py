@@ -157,6 +157,28 @@ async def recorded_while(service: Service, change: object) -> RefusedError:
     return found
 
 
+async def test_a_pod_that_ends_while_it_is_asked_for_is_not_brought_back() -> None:
+    """The answer says that it is there, and the watch, which is faster, that it went."""
+    async with opened() as service:
+        pods = service.there.world.pods
+        pods.clear()
+        service.there.server.answer_late(lambda: pods.drop("p-1"))
+        assert (await refusal(service)).reason == "PodGone"
+        assert pods.get("p-1") is None
+        assert pods.is_gone("p-1")
+        await in_virtual_time(service.there.clock, service.undelivered.revoke())
+        assert service.there.live() == []
+
+
+async def test_a_pod_that_was_asked_for_is_known_once_the_watch_tells_of_it() -> None:
+    """One that goes before a list that the watch begins anew with would be known for ever."""
+    async with opened() as service:
+        pods = service.there.world.pods
+        pods.clear()
+        await issued(service)
+        assert pods.get("p-1") is None
+
+
 async def test_a_change_while_it_is_recorded_takes_it_away() -> None:
     """Suspension, another label, another pod, another identity of the name: none gets it."""
     async with opened() as service:

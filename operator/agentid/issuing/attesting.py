@@ -85,14 +85,13 @@ class Attesting:
     async def _asked(self, token: BoundToken) -> Pod | None:
         if self._pods.is_gone(token.pod_uid):
             return None
+        # The answer is not kept: the watch may have told the pod's end by the time it is here, and
+        # would not tell it again.
         try:
             found = Pod.of(await self._client.get(PODS, token.pod, token.namespace))
         except NotFoundError:
             return None
-        if found.uid == token.pod_uid and found.identity:
-            # The watch tells of it too; until it does, nobody has to ask for it again.
-            self._pods.put(found)
-        return found
+        return None if self._pods.is_gone(token.pod_uid) else found
 
     async def _account(self, namespace: str, name: str, *, anew: bool = False) -> str | None:
         """UID of a ServiceAccount, None if there is none."""

@@ -151,6 +151,16 @@ class FakeApiServer:
             )
         )
 
+    def answer_late(self, meanwhile: Callable[[], object]) -> None:
+        """Carry out the next request, and have something happen before it is answered."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            answer = await self._carry_out(request, await request.read())
+            meanwhile()
+            return answer
+
+        self.answers.append(answer)
+
     def expire(self) -> None:
         """Forget the past: tokens of pages and older versions are answered with 410."""
         self._version += 1
@@ -180,13 +190,18 @@ class FakeApiServer:
 
     # Service
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:  # noqa: C901, PLR0911 - a table
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         payload = await request.read()
         self.requests.append((request.method, request.raw_path, request.headers.copy(), payload))
         self._arrived.set()
         if self.answers:
             answer = self.answers.pop(0)(request)
             return await answer if inspect.isawaitable(answer) else answer
+        return await self._carry_out(request, payload)
+
+    async def _carry_out(  # noqa: PLR0911 - a table
+        self, request: web.Request, payload: bytes
+    ) -> web.StreamResponse:
         if request.headers.get("Authorization") != "Bearer good":
             return _status(401, "Unauthorized", "Unauthorized")
         path = unquote(request.rel_url.raw_path)
