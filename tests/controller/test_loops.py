@@ -21,7 +21,7 @@ from agentid.services.failure import PassError
 from agentid.services.incidents import Outcome
 from agentid.testing.api_server import FakeApiServer
 from agentid.testing.clock import ManualClock
-from agentid.testing.ledger import NOON
+from agentid.testing.ledger import NOON, make_issued
 from tests.support.manifests import agent_class, identity, issuer
 
 if TYPE_CHECKING:
@@ -583,6 +583,40 @@ def test_a_clock_that_was_ahead_for_a_moment_is_noticed(run: Callable[..., None]
         assert len(passes) == 3, "one look, and no more"
         assert passes[2] < passes[1]
         loops.stopped()
+
+    run(test)
+
+
+@pytest.mark.parametrize("before", [None, "u-old"], ids=["new", "a-namesake"])
+def test_what_came_while_all_were_listed_stays_known(
+    run: Callable[..., None], before: str | None
+) -> None:
+    """The list is older than what the watch has told; nobody would tell of it again."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        loops._parts.ledger.state.apply(make_issued(1, "reader", namespace="finance"))
+        if before is not None:
+            loops.identity_seen(seen(1, uid=before), gone=False)
+        server.answer_late(lambda: loops.identity_seen(seen(3), gone=False))
+        await loops._rounds._find_orphans()
+        known = loops._parts.world.identities.get(READER)
+        assert known is not None
+        assert known["metadata"]["uid"] == "u-reader"
+        assert waiting(loops) == {Lane.REVOCATION: 1}
+
+    run(test)
+
+
+def test_what_no_list_shows_any_more_is_gone(run: Callable[..., None]) -> None:
+    """Whatever comes late of it: no watch told of its end."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops._parts.ledger.state.apply(make_issued(1, "reader", namespace="finance"))
+        loops.identity_seen(seen(1), gone=False)
+        await loops._rounds._find_orphans()
+        loops.identity_seen(seen(2), gone=False)
+        assert READER not in loops._parts.world.identities
+        assert waiting(loops) == {Lane.REVOCATION: 1}
 
     run(test)
 

@@ -104,6 +104,8 @@ class Rounds:
     async def _find_orphans(self) -> None:
         """Look at identities that are on the ledger and not in the API server."""
         there: set[tuple[str, str]] = set()
+        # What comes while they are listed is not in the list.
+        before = self._world.identities.uids()
         async with aclosing(self._client.list_metadata(AGENT_IDENTITIES)) as identities:
             async for body in identities:
                 key = ObjectKey.of(body)
@@ -112,7 +114,9 @@ class Rounds:
         for namespace, name in tuple(self._ledger.state.keys()):
             if (namespace, name) not in there:
                 key = ObjectKey(namespace, name)
-                self._world.identities.drop(key)
+                if (uid := before.get(key)) is not None:
+                    gone = {"namespace": namespace, "name": name, "uid": uid}
+                    self._world.identities.ended({"metadata": gone})
                 self._queue.add(key, Lane.REVOCATION)
 
     async def compact(self) -> None:

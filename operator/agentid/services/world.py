@@ -147,6 +147,10 @@ class Identities:
         body: JsonObject = orjson.loads(seen.body)
         return body
 
+    def uids(self) -> dict[ObjectKey, str]:
+        """Return all that there are at this moment, with their UIDs."""
+        return {key: seen.uid for key, seen in self._seen.items()}
+
     def manager_of(self, key: ObjectKey) -> str | None:
         """Who wrote the spec last, by its own account; None where nobody knows."""
         seen = self._seen.get(key)
