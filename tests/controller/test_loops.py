@@ -114,11 +114,30 @@ def test_a_namespace_that_asks_for_bundles_is_known(run: Callable[..., None]) ->
     async def test(loops: Loops, server: FakeApiServer) -> None:
         labels = {"agentid.dev/trust-bundle": "enabled"}
         body = {"metadata": {"name": "finance", "labels": labels}}
-        server.put("/api/v1/namespaces/finance", body)
+        body = server.put("/api/v1/namespaces/finance", body)
         await loops.prime()
         assert set(loops._world.bundle_namespaces) == {"finance"}
         loops.trust.namespace_seen(body, gone=True)
         assert not loops._world.bundle_namespaces
+
+    run(test)
+
+
+def test_the_end_of_an_older_namespace_is_none_of_a_newer_one(run: Callable[..., None]) -> None:
+    """Kopf keeps the order for each object alone, and they are two."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        labels = {"agentid.dev/trust-bundle": "enabled"}
+        old = {"metadata": {"name": "finance", "uid": "u-1", "labels": labels}}
+        new = {"metadata": {"name": "finance", "uid": "u-2", "labels": labels}}
+        ending = {"metadata": old["metadata"] | {"deletionTimestamp": "2026-11-01T12:00:00Z"}}
+        loops.trust.namespace_seen(old, gone=False)
+        loops.trust.namespace_seen(new, gone=False)
+        loops.trust.namespace_seen(ending, gone=False)
+        loops.trust.namespace_seen(ending, gone=True)
+        assert loops._world.bundle_namespaces == {"finance": "u-2"}
+        loops.trust.namespace_seen(new, gone=True)
+        assert loops._world.bundle_namespaces == {}
 
     run(test)
 
@@ -277,6 +296,29 @@ def test_only_a_change_of_the_class_is_a_trigger(
         assert (loops.schedule.when(READER) is not None) is triggers
         known = loops._parts.world.classes.get("batch")
         assert (None if known is None else known.body) == (None if gone else body)
+
+    run(test)
+
+
+@pytest.mark.parametrize("kind", ["AgentClass", "AgentIssuer"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_an_older_namesake_did_last_is_none_of_a_newer_one(
+    run: Callable[..., None], kind: str, *, gone: bool
+) -> None:
+    """Kopf keeps the order for each object alone: the old one may be told of after the new one."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        made: Callable[[], Json] = issuer if kind == "AgentIssuer" else lambda: agent_class("test")
+        old, new = small(made()), small(made(), 1, "u-2")
+        new["metadata"]["resourceVersion"] = "9"
+        told = loops.issuer_seen if kind == "AgentIssuer" else loops.class_seen
+        known: Any = loops._world.issuers if kind == "AgentIssuer" else loops._world.classes
+        told(old, gone=False)
+        told(new, gone=False)
+        await drained(loops)
+        told(old, gone=gone)
+        assert known["test"].body == new
+        assert await drained(loops) == []
 
     run(test)
 

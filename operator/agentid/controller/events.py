@@ -10,13 +10,13 @@ from agentid.constants import (
     ANNOTATION_ROTATE_REQUESTED,
     ANNOTATION_ROTATE_ROOT_REQUESTED,
 )
-from agentid.kube.objects import metadata_of, uid_of
+from agentid.kube.objects import metadata_of, uid_of, version_of
 from agentid.kube.queue import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["lane_of", "rotations_asked", "same_generation"]
+__all__ = ["is_older", "lane_of", "rotations_asked", "same_generation"]
 
 
 def lane_of(body: Mapping[str, object]) -> Lane:
@@ -54,3 +54,12 @@ def same_generation(one: Mapping[str, object], other: Mapping[str, object]) -> b
         return uid_of(body), metadata_of(body).get("generation")
 
     return version(one) == version(other)
+
+
+def is_older(body: Mapping[str, object], known: Mapping[str, object], *, gone: bool) -> bool:
+    """Whether an event is of a time before what is known: of a namesake that was there earlier.
+
+    Kopf keeps the order of the events of each object, and those of namesakes are of two.
+    """
+    older = gone or version_of(body) < version_of(known)
+    return older and uid_of(body) != uid_of(known)

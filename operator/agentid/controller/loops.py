@@ -22,7 +22,7 @@ import structlog
 
 from agentid.api.agentclass import AgentClass
 from agentid.api.agentissuer import AgentIssuer
-from agentid.controller.events import lane_of, rotations_asked, same_generation
+from agentid.controller.events import is_older, lane_of, rotations_asked, same_generation
 from agentid.controller.incidents import IncidentLoop
 from agentid.controller.pods import PodLoop
 from agentid.controller.revoking import RevocationLoop
@@ -131,6 +131,8 @@ class Loops:
         """An AgentClass has appeared, changed or gone."""
         name = ObjectKey.of(body).name
         before = self._world.classes.get(name)
+        if before is not None and is_older(body, before.body, gone=gone):
+            return
         if gone:
             self._world.classes.pop(name, None)
         else:
@@ -143,6 +145,8 @@ class Loops:
         """An AgentIssuer has appeared, changed or gone."""
         name = ObjectKey.of(body).name
         before = self._world.issuers.get(name)
+        if before is not None and is_older(body, before.body, gone=gone):
+            return
         if gone:
             self._world.issuers.pop(name, None)
         else:

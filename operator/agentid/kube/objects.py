@@ -19,6 +19,7 @@ __all__ = [
     "resource_version_of",
     "spec_manager_of",
     "uid_of",
+    "version_of",
 ]
 
 JsonObject: TypeAlias = dict[str, object]
@@ -103,6 +104,16 @@ def metadata_of(body: Mapping[str, object]) -> Mapping[str, object]:
 def resource_version_of(body: Mapping[str, object]) -> str:
     """Return `metadata.resourceVersion`, opaque; empty when there is none."""
     return str(metadata_of(body).get("resourceVersion") or "")
+
+
+def version_of(body: Mapping[str, object]) -> int:
+    """Return `metadata.resourceVersion` to compare it with others of a kind; 0 without one.
+
+    They are numbers that can be compared by the API's own contract since 1.35, and by etcd's
+    before, those of namesakes too.
+    """
+    version = resource_version_of(body)
+    return int(version) if version.isdecimal() else 0
 
 
 def uid_of(body: Mapping[str, object]) -> str:

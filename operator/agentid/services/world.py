@@ -23,9 +23,9 @@ from agentid.errors import InputError, SpecError
 from agentid.kube.objects import (
     ObjectKey,
     metadata_of,
-    resource_version_of,
     spec_manager_of,
     uid_of,
+    version_of,
 )
 from agentid.policy.incident import Bearer, Incident
 from agentid.policy.rotation import NO_DEMANDS, Demands
@@ -106,7 +106,7 @@ class Identities:
         key, uid = ObjectKey.of(body), uid_of(body)
         if uid in self._ended:
             return False
-        version = _number(resource_version_of(body))
+        version = version_of(body)
         known = self._seen.get(key)
         if known is not None and known.uid == uid and version <= known.version:
             return False
@@ -203,12 +203,6 @@ def _standing(status: object) -> tuple[str, float | None]:
 _REASONS: Final = frozenset(each.value for each in Reason)
 
 
-def _number(version: str) -> int:
-    # Resource versions are numbers that can be compared, by the API's own contract since 1.35, and
-    # by etcd's before.
-    return int(version) if version.isdecimal() else 0
-
-
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[T]):
     """A resource of a small kind: the model, or why there is none.
@@ -259,8 +253,8 @@ class Incidents:
             return False
         name, known = ObjectKey.of(body).name, None
         if (before := self._parsed.get(name)) is not None and uid_of(before.body) == uid_of(body):
-            known = _number(resource_version_of(before.body))
-        if known is not None and _number(resource_version_of(body)) <= known:
+            known = version_of(before.body)
+        if known is not None and version_of(body) <= known:
             return False
         self._parsed[name] = parsed = Parsed.of(AgentRevocation.parse, body)
         self._incidents.pop(name, None)
@@ -375,7 +369,10 @@ class World:
         labels, before = metadata.get("labels"), self.bundle_namespaces.get(name)
         asks = isinstance(labels, dict) and labels.get(LABEL_TRUST_BUNDLE) == "enabled"
         # In one that is being deleted nothing can be made, and all of it goes anyhow.
-        if asks and not gone and metadata.get("deletionTimestamp") is None:
+        ends = gone or metadata.get("deletionTimestamp") is not None
+        if ends and before not in {None, uid_of(body)}:
+            return False  # a namesake has come since
+        if asks and not ends:
             self.bundle_namespaces[name] = uid_of(body)
         else:
             self.bundle_namespaces.pop(name, None)
