@@ -465,6 +465,21 @@ def test_a_namesake_that_came_since_goes_on_holding(run: Callable[..., None]) ->
     run(test)
 
 
+def test_whom_it_held_is_looked_at_once_a_namesake_is_told(run: Callable[..., None]) -> None:
+    """The end of the old one is told later, or by no watch at all."""
+
+    async def test(loops: Loops, _: FakeApiServer) -> None:
+        loops.identity_seen(seen(), gone=False)
+        old, new = incident(), incident(9, select={"namespaces": ["support"]})
+        new["metadata"]["uid"] = "another"
+        loops.incidents.seen(old, gone=False)
+        assert loops.schedule.when(READER) is None
+        loops.incidents.seen(new, gone=False)
+        assert loops.schedule.when(READER) is not None
+
+    run(test)
+
+
 def test_an_end_that_no_watch_told_is_noticed(run: Callable[..., None]) -> None:
     """A hold whose object is gone ends, if only at the next look at all of them."""
 

@@ -535,8 +535,75 @@ async def test_a_namesake_that_comes_amid_it_is_left_alone(cluster: Open) -> Non
         assert status(c).phase is None
 
 
+def namesake(cluster: Cluster) -> None:
+    """Another incident of this name comes after one that was deleted, as a watch tells it."""
+    known = cluster.world.incidents.get("leak")
+    assert known is not None
+    cluster.world.incidents.ended(known.body)
+    metadata = {"name": "leak", "uid": "another", "generation": 1}
+    spec = {"reason": "superseded", "hold": True, "dryRun": False, "select": FINANCE}
+    stored = cluster.server.put(PATH, {"metadata": metadata, "spec": spec})
+    cluster.world.incidents.put(stored)
+
+
+async def test_a_namesake_that_is_told_before_the_answer_stays(cluster: Open) -> None:
+    """The answer is about the object that went; the new one is executed at once all the same."""
+    async with cluster() as c:
+        put(c)
+        c.server.remove(PATH)
+        c.server.answer_late(lambda: namesake(c))
+        of = service(c)
+        await of.reconcile("leak")
+        known = c.world.incidents.get("leak")
+        assert known is not None
+        assert known.body["metadata"]["uid"] == "another"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["gone", "a-namesake"])
+async def test_whom_it_held_is_looked_at_if_a_write_finds_it_gone(
+    cluster: Open,
+    renamed: bool,  # noqa: FBT001
+) -> None:
+    """The watch tells it later, and then nobody knows any more whom it held."""
+    async with cluster() as c:
+        await c.ledger.append(issued(1))
+        put_identity(c, "reader")
+        put(c, hold=True)
+        of = service(c)
+        await of.reconcile("leak")
+        await c.clock.run_for(SETTLE.total_seconds())
+        c.server.remove(PATH)
+        if renamed:
+            metadata = {"name": "leak", "uid": "another", "generation": 1}
+            c.server.put(PATH, {"metadata": metadata, "spec": {"reason": "superseded"}})
+        assert (await of.reconcile("leak")).concerned == (ObjectKey("finance", "reader"),)
+
+
+@pytest.mark.parametrize("release", [False, True], ids=["execution", "release"])
+async def test_whom_it_concerns_is_looked_at_though_the_answer_is_lost(
+    cluster: Open,
+    release: bool,  # noqa: FBT001
+) -> None:
+    """The watch tells what was written, and the next pass finds nothing left to write."""
+    async with cluster() as c:
+        await c.ledger.append(issued(1))
+        put_identity(c, "reader")
+        put(c, hold=release)
+        of = service(c)
+        if release:
+            await to_the_end(c, of)
+            put(c, release=True)
+        else:
+            c.server.answer_late(lambda: None)  # the cut-off is written, and answered
+        c.server.lose_answer()
+        with pytest.raises(UnavailableError):
+            await of.reconcile("leak")
+        c.world.incidents.put(c.server.objects[PATH])
+        assert (await of.reconcile("leak")).concerned == (ObjectKey("finance", "reader"),)
+
+
 async def test_an_older_version_is_no_news(cluster: Open) -> None:
-    """A watch that tells late must not end a hold for a moment; a namesake is news."""
+    """A watch that tells late must not end a hold for a moment; a namesake that came later is news."""
     async with cluster() as c:
         put(c, hold=True)
         old = c.world.incidents.get("leak")
@@ -547,6 +614,8 @@ async def test_an_older_version_is_no_news(cluster: Open) -> None:
         assert list(c.world.incidents.holds())
         body: dict[str, Any] = dict(old.body)
         body["metadata"] = body["metadata"] | {"uid": "another", "resourceVersion": "1"}
+        assert not c.world.incidents.put(body)
+        body["metadata"] = body["metadata"] | {"resourceVersion": "999"}
         assert c.world.incidents.put(body)
 
 

@@ -60,17 +60,19 @@ class IncidentLoop:
     def seen(self, body: Mapping[str, object], *, gone: bool) -> None:
         """An AgentRevocation has appeared, changed or gone."""
         name = ObjectKey.of(body).name
+        known = self._incidents.get(name)
+        other = known is not None and uid_of(known.body) != uid_of(body)
+        # A namesake ends what was there before it, whether its end is told or not.
+        held = () if known is None or gone is other else self._held(name)
         if not gone:
             if self._incidents.put(body):
                 self.queue.add(name, Lane.REVOCATION)
+                if held:
+                    self._look_at(held)
             return
-        known = self._incidents.get(name)
-        if known is None or uid_of(known.body) != uid_of(body):
-            self._incidents.ended(body)  # a namesake has come since
-            return
-        incident = self._incidents.incident(name)
-        held = () if incident is None or incident.hold is None else self._service.concerned(name)
         self._incidents.ended(body)
+        if known is None or other:
+            return  # an answer has told it, or a namesake has come since
         self._schedule.cancel(name)
         self._look_at(held)
 
@@ -85,6 +87,10 @@ class IncidentLoop:
             group.create_task(
                 self._schedule.run(lambda name: self.queue.add(name, Lane.REVOCATION))
             )
+
+    def _held(self, name: str) -> tuple[ObjectKey, ...]:
+        incident = self._incidents.incident(name)
+        return () if incident is None or not incident.hold else self._service.concerned(name)
 
     async def _resync(self) -> None:
         """Notice what no event told: a watch that was cut off says nothing of what went meanwhile.

@@ -33,7 +33,7 @@ from agentid.api.agentrevocation import (
 )
 from agentid.api.conditions import Reason
 from agentid.errors import AgentIdError, ConflictError, NotFoundError, UnavailableError
-from agentid.kube.objects import ObjectKey
+from agentid.kube.objects import ObjectKey, uid_of
 from agentid.kube.resources import AGENT_REVOCATIONS
 from agentid.policy import incident_report as report
 from agentid.services.incident_hits import Lookout
@@ -107,6 +107,9 @@ class IncidentService:
         self._witness = witness or Witness()
         # When this process first looked, by the monotonic clock: the wall clock may be set back.
         self._began: dict[str, float] = {}
+        # By name, whom to look at once a pass has come to its end: what the next one finds done
+        # already was done by this one, whose answers were lost.
+        self._owed: dict[str, dict[ObjectKey, None]] = {}
 
     async def reconcile(self, name: str) -> Outcome:
         """Do what has to be done about an incident now.
@@ -118,7 +121,8 @@ class IncidentService:
         """
         for _ in range(_TRIES):
             try:
-                return await self._pass(name)
+                outcome = await self._pass(name)
+                return replace(outcome, concerned=tuple(self._owed.pop(name, ())))
             except ConflictError:
                 # Somebody wrote the object: another leader may have come further than we know.
                 await self._refresh(name)
@@ -195,8 +199,9 @@ class IncidentService:
                 )  # fmt: skip
         unseen = bool(hits.left) or resource.status.progress != 100  # noqa: PLR2004 - percent
         found = await self._revoke(resource, hits)
-        concerned = self._concerned(resource, found) if unseen else ()
-        return await self._conclude(resource, found, concerned)
+        if unseen:
+            self._owe(resource.metadata.name, self._concerned(resource, found))
+        return await self._conclude(resource, found)
 
     async def _revoke(self, resource: AgentRevocation, hits: Hits) -> report.Found:
         """Revoke what is left, and tell in between how far it is."""
@@ -217,17 +222,15 @@ class IncidentService:
             found = replace(found, revoked=found.revoked + len(records))
         return found
 
-    async def _conclude(
-        self, began: AgentRevocation, found: report.Found, concerned: tuple[ObjectKey, ...]
-    ) -> Outcome:
+    async def _conclude(self, began: AgentRevocation, found: report.Found) -> Outcome:
         """Tell that everything found is revoked, and whether that is all."""
         resource, now = self._current(began), self._clock.now()
         if resource is None:  # deleted meanwhile; what is revoked is revoked
-            return Outcome(concerned=concerned)
+            return Outcome()
         settled = self._settles_in(resource.metadata.uid)
         if settled > timedelta(0):
             await self._write(resource, report.under_way(resource, found, None, None, now))
-            return Outcome(settled, concerned)
+            return Outcome(settled)
         status = report.when_executed(resource, found, now)
         await self._write(resource, status)
         self._witness.incident_executed(resource, _counts(found), status.conditions[0].message)
@@ -236,16 +239,21 @@ class IncidentService:
             "incident_executed", incident=resource.metadata.name, uid=resource.metadata.uid,
             revoked=found.revoked, identities=len(found.identities),
         )  # fmt: skip
-        return Outcome(timedelta(0) if resource.spec.release else None, concerned)
+        return Outcome(timedelta(0) if resource.spec.release else None)
 
     async def _after_execution(self, resource: AgentRevocation, now: datetime) -> Outcome:
         released = resource.spec.hold and resource.spec.release
         if not released or resource.status.phase is Phase.RELEASED:
             return Outcome()
+        name = resource.metadata.name
+        self._owe(name, self.concerned(name))
         await self._write(resource, report.after_release(resource, now))
         self._witness.incident_released(resource)
-        _log.warning("incident_released", incident=resource.metadata.name)
-        return Outcome(concerned=self.concerned(resource.metadata.name))
+        _log.warning("incident_released", incident=name)
+        return Outcome()
+
+    def _owe(self, name: str, concerned: tuple[ObjectKey, ...]) -> None:
+        self._owed.setdefault(name, {}).update(dict.fromkeys(concerned))
 
     def _settles_in(self, uid: str) -> timedelta:
         now = self._clock.monotonic()
@@ -313,15 +321,28 @@ class IncidentService:
         try:
             self._world.incidents.put(await self._client.replace_status(AGENT_REVOCATIONS, body))
         except NotFoundError:
-            self._world.incidents.drop(metadata.name)
+            self._gone(metadata.name, metadata.uid)
 
     async def _refresh(self, name: str) -> None:
+        known = self._world.incidents.get(name)
+        uid = "" if known is None else uid_of(known.body)
         try:
             body = await self._client.get(AGENT_REVOCATIONS, name)
         except NotFoundError:
-            self._world.incidents.drop(name)
+            self._gone(name, uid)
             return
+        if uid != uid_of(body):
+            self._gone(name, uid)
         self._world.incidents.put(body)
+
+    def _gone(self, name: str, uid: str) -> None:
+        """An object is gone, by an answer; the watch may have told of a namesake by now."""
+        if not uid:
+            return  # the watch has told it
+        incident = self._world.incidents.incident(name)
+        if incident is not None and incident.resource.metadata.uid == uid and incident.hold:
+            self._owe(name, self.concerned(name))
+        self._world.incidents.ended({"metadata": {"name": name, "uid": uid}})
 
 
 def _counts(found: report.Found) -> Counts:

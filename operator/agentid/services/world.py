@@ -251,11 +251,12 @@ class Incidents:
         """
         if uid_of(body) in self._ended:
             return False
-        name, known = ObjectKey.of(body).name, None
-        if (before := self._parsed.get(name)) is not None and uid_of(before.body) == uid_of(body):
-            known = version_of(before.body)
-        if known is not None and version_of(body) <= known:
-            return False
+        name = ObjectKey.of(body).name
+        if (before := self._parsed.get(name)) is not None:
+            # A namesake that was there earlier is older, too.
+            same = uid_of(before.body) == uid_of(body)
+            if version_of(body) < version_of(before.body) + same:
+                return False
         self._parsed[name] = parsed = Parsed.of(AgentRevocation.parse, body)
         self._incidents.pop(name, None)
         self._unread.discard(name)

@@ -161,6 +161,15 @@ class FakeApiServer:
 
         self.answers.append(answer)
 
+    def lose_answer(self) -> None:
+        """Carry out the next request, and break off its connection instead of an answer."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            await self._carry_out(request, await request.read())
+            return cut_off(request)
+
+        self.answers.append(answer)
+
     def expire(self) -> None:
         """Forget the past: tokens of pages and older versions are answered with 410."""
         self._version += 1
