@@ -113,6 +113,20 @@ async def test_a_status_is_not_written_to_a_namesake(cluster: Open) -> None:
         assert c.writes() == [f"PUT {PATH}/status"]
 
 
+async def test_a_namesake_is_not_let_go(cluster: Open) -> None:
+    """As the next try does, if the answer to the first one was lost: then the object is gone."""
+    async with cluster() as c:
+        before = metadata(with_finalizers(c, FINALIZER))
+        c.server.remove(PATH)
+        c.put_identity(seen=False, uid="u-2")
+        namesake = c.server.objects[PATH]
+        finalizers = {"finalizers": [FINALIZER]}
+        c.server.put(PATH, {**namesake, "metadata": {**namesake["metadata"], **finalizers}})  # type: ignore[dict-item]
+        with pytest.raises(PreconditionError):
+            await IdentityObjects(c.client, c.world).release(before)
+        assert c.server.objects[PATH]["metadata"]["finalizers"] == [FINALIZER]  # type: ignore[index]
+
+
 async def test_an_api_server_that_is_away_is_not_asked_again(cluster: Open) -> None:
     """A write that may have been carried out is the next pass's to judge."""
     async with cluster() as c:

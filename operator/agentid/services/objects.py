@@ -85,12 +85,14 @@ class IdentityObjects:
         """Remove our finalizer; the object then goes, if nobody else holds it.
 
         Raises:
-            PreconditionError: Its finalizers have changed since; look again.
+            PreconditionError: Its finalizers have changed since, or another one has its name; look
+                again.
         """
+        same: dict[str, object] = {"op": "test", "path": "/metadata/uid", "value": metadata.uid}
         path = f"/metadata/finalizers/{metadata.finalizers.index(FINALIZER)}"
         ours: dict[str, object] = {"op": "test", "path": path, "value": FINALIZER}
         try:
-            await self._patch(metadata, (ours, {"op": "remove", "path": path}))
+            await self._patch(metadata, (same, ours, {"op": "remove", "path": path}))
         except NotFoundError:
             return
 
