@@ -315,6 +315,23 @@ def test_secrets_of_issuers_have_names_of_their_own() -> None:
     assert all(len(name) <= 63 for name in names)
 
 
+async def test_what_another_leader_told_meanwhile_is_put_right(cluster: Open) -> None:
+    """A replica that leads again believes the watch, where that is newer than its own last write."""
+    async with cluster() as c:
+        c.put_issuer()
+        service = service_of(c)
+        await service.reconcile("test")
+        written, before = c.server.objects[ISSUER], c.writes()
+        await service.reconcile("test")
+        assert c.writes() == before, "what it wrote itself is newer than what the watch has told"
+        watch(c)
+        theirs = {**status_of(c, ISSUER), "conditions": []}
+        c.server.put(ISSUER, {**written, "status": theirs})
+        watch(c)
+        await service.reconcile("test")
+        assert condition(status_of(c, ISSUER), "Ready")["status"] == "True"
+
+
 async def test_what_became_of_its_bundles_is_told(cluster: Open) -> None:
     """One that is withheld, and those of foreign trust domains; each only as long as it is so."""
     async with cluster() as c:

@@ -39,6 +39,7 @@ from agentid.issuers import (
     carried_out,
     ensure_authorities,
 )
+from agentid.kube.objects import version_of
 from agentid.kube.resources import AGENT_ISSUERS
 from agentid.kube.stores import SecretFiles
 from agentid.policy.authorities import DropRoot
@@ -146,13 +147,14 @@ class IssuerService:
         self._witness = witness or Witness()
         self._metrics = metrics or Metrics()
         # What was written last: the watch tells it later.
-        self._told: dict[str, tuple[str, AgentIssuerStatus]] = {}
+        # UID and version with it, as another leader may have told something else since.
+        self._told: dict[str, tuple[str, int, AgentIssuerStatus]] = {}
 
     def conditions(self) -> dict[tuple[str, str], bool]:
         """By issuer and type: whether each condition that was told last is True, for a gauge."""
         return {
             (name, each.type): each.status is ConditionStatus.TRUE
-            for name, (_, status) in self._told.items()
+            for name, (_, _, status) in self._told.items()
             for each in status.conditions
         }
 
@@ -276,8 +278,10 @@ class IssuerService:
         self, parsed: Parsed[AgentIssuer], state: IssuerState, reason: Reason, found: Found | None
     ) -> None:
         metadata, seen = AgentIssuer.metadata_of(parsed.body), AgentIssuer.status_of(parsed.body)
+        version, old = version_of(parsed.body), seen
         told = self._told.get(metadata.name)
-        old = told[1] if told is not None and told[0] == metadata.uid else seen
+        if told is not None and told[0] == metadata.uid and told[1] > version:
+            _, version, old = told
         model = parsed.model
         if state.issuer is None or found is None:
             is_stalled = reason is not Reason.ISSUER_UNAVAILABLE
@@ -310,9 +314,9 @@ class IssuerService:
             federation=self._world.federation.get(metadata.name, old.federation),
         )
         if status != old:
-            await write_status(self._client, AGENT_ISSUERS, metadata, status.to_api())
+            version = await write_status(self._client, AGENT_ISSUERS, metadata, status.to_api())
             self._witness.issuer_told(metadata, status)
-        self._told[metadata.name] = (metadata.uid, status)
+        self._told[metadata.name] = (metadata.uid, version, status)
 
 
 def _is_about(step: Step, have: Authorities, distrust: frozenset[str]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentid.api.conditions import ConditionStatus, ConditionType, Reason, Wanted
 from agentid.errors import ConflictError, NotFoundError, UnavailableError
-from agentid.kube.objects import resource_version_of
+from agentid.kube.objects import resource_version_of, version_of
 
 if TYPE_CHECKING:
     from agentid.api.model import ObjectMeta
@@ -39,8 +39,11 @@ def reconciling(reason: Reason, message: str) -> tuple[Wanted, ...]:
 
 async def write_status(
     client: Client, resource: Resource, metadata: ObjectMeta, status: dict[str, object]
-) -> None:
+) -> int:
     """Replace the status of an object of the cluster's scope; of one that is gone, nothing.
+
+    Returns:
+        The version that has this status; 0 if the object is gone.
 
     Raises:
         UnavailableError: The API server is away, or the object never stands still.
@@ -58,13 +61,11 @@ async def write_status(
             "status": status,
         }
         try:
-            await client.replace_status(resource, body)
+            return version_of(await client.replace_status(resource, body))
         except NotFoundError:
-            return
+            return 0
         except ConflictError:
             # Nobody else writes a status, so ours is still right for the newer object.
             version = resource_version_of(await client.get(resource, metadata.name))
-        else:
-            return
     message = f"{resource.kind} {metadata.name} changes faster than its status is written"
     raise UnavailableError(message)
