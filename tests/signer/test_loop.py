@@ -13,6 +13,7 @@ import pytest
 from agentid.api import DeliveryMode
 from agentid.api.fields import format_time
 from agentid.identity import PodRef, SerialNumber
+from agentid.kube.reflector import Change, ChangeType
 from agentid.services.notices import Notices
 from agentid.signer.request import PodCertificateRequest
 from agentid.testing.ledger import in_virtual_time, make_issued
@@ -393,6 +394,27 @@ async def test_a_request_that_is_deleted_is_let_go() -> None:
             await passes(there, 5)
             assert loop.waiting() == {}
             assert there.live() == []
+
+
+async def test_a_request_that_was_answered_is_not_answered_again() -> None:
+    """A change that was made before the answer may be told after it came."""
+    async with scene() as there:
+        there.put_request()
+        before = there.server.objects[f"{REQUESTS}/req-1"]
+        loop = there.loop()
+        key = PodCertificateRequest.parse(before).key
+        working = asyncio.create_task(loop._work())
+        loop._take(Change(ChangeType.ADDED, key, before))
+        await until_answered(there, "req-1")
+        await passes(there, 1)
+        loop._take(Change(ChangeType.MODIFIED, key, before))
+        await passes(there, 5)
+        assert len(there.records()) == 1
+        assert loop.waiting() == {}
+        loop._take(Change(ChangeType.MODIFIED, key, there.server.objects[f"{REQUESTS}/req-1"]))
+        assert not loop._over, "nothing of it is remembered once the watch has told the answer"
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_a_request_that_ends_amid_a_failed_look_leaves_nothing() -> None:

@@ -28,7 +28,7 @@ import structlog
 from agentid.constants import LABEL_IDENTITY, SIGNER_NAME
 from agentid.errors import AgentIdError, ForbiddenError, InputError, NotFoundError
 from agentid.kube.backoff import Backoff
-from agentid.kube.objects import ObjectKey
+from agentid.kube.objects import ObjectKey, uid_of
 from agentid.kube.queue import Lane, WorkQueue
 from agentid.kube.reflector import ChangeType, reflect
 from agentid.kube.resources import POD_CERTIFICATE_REQUESTS, Selector
@@ -155,6 +155,9 @@ class SignerLoop:
         self._leads = leads
         self._tracer = tracer
         self._seen: dict[ObjectKey, _Seen] = {}
+        # UIDs of what was answered here, until the watch tells of it: before that it may tell of
+        # what was changed earlier, and such a request looks as if it still waited.
+        self._over: set[str] = set()
         self._others_answered = float("-inf")
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             clock=clock, random=random, namespace_of=lambda key: key.namespace, backoff=_BACKOFF
@@ -214,6 +217,7 @@ class SignerLoop:
             await self._clock.sleep(_ABSENT)
 
     async def _follow(self) -> None:
+        self._over.clear()
         changes = reflect(
             self._client,
             POD_CERTIFICATE_REQUESTS,
@@ -242,6 +246,8 @@ class SignerLoop:
         if request.answer is not None:
             self._answered_by_somebody(request)
             return
+        if request.uid in self._over:
+            return
         known = self._seen.get(key)
         if known is not None and known.request.uid == request.uid:
             known.request = request
@@ -262,6 +268,7 @@ class SignerLoop:
 
     def _gone(self, key: ObjectKey, body: JsonObject) -> None:
         seen = self._seen.pop(key, None)
+        self._over.discard(uid_of(body))
         self._queue.forget(key)
         try:
             self._end(PodCertificateRequest.parse(body))
@@ -271,6 +278,7 @@ class SignerLoop:
                 self._service.ended(seen.request.uid)
 
     def _end(self, request: PodCertificateRequest) -> None:
+        self._over.discard(request.uid)
         self._queue.forget(request.key)
         self._service.ended(request.uid)
         self._settling.ended(request)
@@ -355,6 +363,7 @@ class SignerLoop:
         key = seen.request.key
         if self._seen.get(key) is seen:
             del self._seen[key]
+            self._over.add(seen.request.uid)
         if outcome.denial is not None:
             reason = outcome.denial.reason.value
             self._metrics.pod_certificates.labels(AnswerType.DENIED.value, reason).inc()
