@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentid.api import Reason
+from agentid.api import AgentIdentity, Reason
+from agentid.api.agentidentity import AgentIdentityStatus
 from agentid.controller.loops import Loops
 from agentid.errors import NotFoundError, UnavailableError
 from agentid.factory import Settings, build
@@ -113,8 +114,8 @@ def test_a_namespace_that_asks_for_bundles_is_known(run: Callable[..., None]) ->
 
     async def test(loops: Loops, server: FakeApiServer) -> None:
         labels = {"agentid.dev/trust-bundle": "enabled"}
-        body = {"metadata": {"name": "finance", "labels": labels}}
-        body = server.put("/api/v1/namespaces/finance", body)
+        path = "/api/v1/namespaces/finance"
+        body = server.put(path, {"metadata": {"name": "finance", "labels": labels}})
         await loops.prime()
         assert set(loops._world.bundle_namespaces) == {"finance"}
         loops.trust.namespace_seen(body, gone=True)
@@ -225,6 +226,33 @@ def test_the_answer_to_our_last_write_comes_after_the_end(run: Callable[..., Non
         loops.identity_seen(seen(3, told=None), gone=True)
         assert not world.identities.put(seen(2, told=None))
         assert READER not in world.identities
+
+    run(test)
+
+
+def test_a_change_that_an_answer_brings_is_looked_at_once_the_watch_tells(
+    run: Callable[..., None],
+) -> None:
+    """A status is written on top of it, so that what is known is newer than the change itself."""
+
+    async def test(loops: Loops, server: FakeApiServer) -> None:
+        path = f"{ROOT}/namespaces/finance/agentidentities/reader"
+        first = server.put(path, seen())
+        loops.identity_seen(first, gone=False)
+        key = await loops.queue.get()
+        changed = server.put(path, {**first, "spec": {**first["spec"], "suspend": True}})  # type: ignore[dict-item]
+        metadata = AgentIdentity.metadata_of(first)
+        objects = loops._parts.identities._objects
+        await objects.write_status(metadata, AgentIdentityStatus(observed_generation=1))
+        loops.queue.done(key)
+        assert waiting(loops) == {}
+        loops.identity_seen(changed, gone=False)
+        assert waiting(loops) == {Lane.REVOCATION: 1}
+        loops.queue.done(await loops.queue.get())
+        loops.identity_seen(server.objects[path], gone=False)
+        loops.queue.done(await loops.queue.get())
+        loops.identity_seen(server.objects[path], gone=False)
+        assert waiting(loops) == {}, "the watch has told all that is known"
 
     run(test)
 
@@ -656,7 +684,7 @@ def test_what_came_while_all_were_listed_stays_known(
             loops.identity_seen(seen(1, uid=before), gone=False)
         server.answer_late(lambda: loops.identity_seen(seen(3), gone=False))
         await loops._rounds._find_orphans()
-        known = loops._parts.world.identities.get(READER)
+        known: Any = loops._parts.world.identities.get(READER)
         assert known is not None
         assert known["metadata"]["uid"] == "u-reader"
         assert waiting(loops) == {Lane.REVOCATION: 1}

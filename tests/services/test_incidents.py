@@ -603,7 +603,7 @@ async def test_whom_it_concerns_is_looked_at_though_the_answer_is_lost(
 
 
 async def test_an_older_version_is_no_news(cluster: Open) -> None:
-    """A watch that tells late must not end a hold for a moment; a namesake that came later is news."""
+    """A watch that tells late must not end a hold for a moment; a newer namesake is news."""
     async with cluster() as c:
         put(c, hold=True)
         old = c.world.incidents.get("leak")

@@ -316,7 +316,7 @@ def test_secrets_of_issuers_have_names_of_their_own() -> None:
 
 
 async def test_what_another_leader_told_meanwhile_is_put_right(cluster: Open) -> None:
-    """A replica that leads again believes the watch, where that is newer than its own last write."""
+    """A replica that leads again believes the watch, where it is newer than its own write."""
     async with cluster() as c:
         c.put_issuer()
         service = service_of(c)

@@ -147,6 +147,24 @@ def test_no_late_answer_brings_back_what_has_ended() -> None:
     assert READER in seen
 
 
+def test_what_an_answer_tells_of_others_is_news_once_the_watch_tells_it() -> None:
+    """Up to the version of the answer; what we wrote ourselves never is."""
+    seen = Identities()
+    assert seen.put(body("5"))
+    ours = body("6")
+    ours["status"] = {"observedGeneration": 1}
+    ours["metadata"]["finalizers"] = ["agentid.dev/revocation"]
+    seen.learn(ours)
+    assert not seen.put(ours)
+    theirs = body("8")
+    theirs["spec"]["suspend"] = True
+    seen.learn(theirs)
+    assert seen.put(body("7"))
+    assert (seen.get(READER) or {})["metadata"]["resourceVersion"] == "8"  # type: ignore[index]
+    assert seen.put(theirs)
+    assert not seen.put(theirs)
+
+
 def test_only_the_last_of_those_that_ended_are_remembered() -> None:
     """However many come and go, they take no more room."""
     seen, gone = Identities(), body("5")

@@ -249,7 +249,7 @@ class PodLoop:
         except AgentIdError as error:
             _log.info("late_certificate_doubted", identity=str(key), error=str(error))
         else:
-            self._world.identities.put(body)
+            self._world.identities.learn(body)
         self._revoke(key)
 
 

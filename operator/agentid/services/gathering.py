@@ -149,7 +149,7 @@ class Gatherer:
             body = await self._client.get(AGENT_IDENTITIES, key.name, key.namespace)
         except NotFoundError:
             return None
-        self._world.identities.put(body)
+        self._world.identities.learn(body)
         return body
 
     def _class_of(self, identity: AgentIdentity) -> AgentClass | None:

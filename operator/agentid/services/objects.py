@@ -58,7 +58,7 @@ class IdentityObjects:
                     return
                 version = resource_version_of(fresh)
             else:
-                self._world.identities.put(stored)
+                self._world.identities.learn(stored)
                 return
         message = f"{metadata.namespace}/{metadata.name} changes faster than its status is written"
         raise UnavailableError(message)
@@ -107,9 +107,9 @@ class IdentityObjects:
             # Somebody was faster: the next look is to see what they made of it.
             fresh = await self._fresh(metadata)
             if fresh is not None:
-                self._world.identities.put(fresh)
+                self._world.identities.learn(fresh)
             raise
-        self._world.identities.put(body)
+        self._world.identities.learn(body)
         return body
 
     async def _fresh(self, metadata: ObjectMeta) -> JsonObject | None:

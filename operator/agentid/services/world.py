@@ -51,6 +51,7 @@ T = TypeVar("T")
 class _Seen:
     uid: str
     version: int
+    asked: int
     class_name: str
     body: bytes
     manager: str | None
@@ -87,6 +88,9 @@ class Identities:
     def __init__(self) -> None:
         self._seen: dict[ObjectKey, _Seen] = {}
         self._ended = _Ended()
+        # UIDs of those of which an answer told what somebody else changed, with its version: the
+        # watch, which tells of it later, has it looked at all the same.
+        self._ahead: dict[str, int] = {}
 
     def __len__(self) -> int:
         """How many there are."""
@@ -97,12 +101,30 @@ class Identities:
         return key in self._seen
 
     def put(self, body: Mapping[str, object]) -> bool:
-        """Take in an object as the API server told it.
+        """Take in an object as a watch told it.
 
         Returns:
             Whether it is news: False for what we wrote ourselves, for an older version, which a
             watch may tell after the answer to a write, and for an object that has `ended`.
         """
+        uid = uid_of(body)
+        news, ahead = self._put(body), self._ahead.get(uid)
+        if ahead is not None and version_of(body) >= ahead:
+            del self._ahead[uid]
+        return news or ahead is not None
+
+    def learn(self, body: Mapping[str, object]) -> None:
+        """Take in an object as an answer told it: to a read, or to a write of ours.
+
+        If somebody else has changed what is asked for, that is news still when a watch tells it.
+        """
+        before = self._seen.get(ObjectKey.of(body))
+        if self._put(body):
+            now = self._seen[ObjectKey.of(body)]
+            if before is None or (before.uid, before.asked) != (now.uid, now.asked):
+                self._ahead[now.uid] = now.version
+
+    def _put(self, body: Mapping[str, object]) -> bool:
         key, uid = ObjectKey.of(body), uid_of(body)
         if uid in self._ended:
             return False
@@ -119,6 +141,7 @@ class Identities:
         self._seen[key] = _Seen(
             uid,
             version,
+            _asked(metadata, spec),
             str(name or ""),
             orjson.dumps(slim),
             # Few words in tens of thousands of objects: each is kept once.
@@ -136,6 +159,7 @@ class Identities:
         """Forget an object that is gone for good; a namesake that was told already stays."""
         key, uid = ObjectKey.of(body), uid_of(body)
         self._ended.add(uid)
+        self._ahead.pop(uid, None)
         if (known := self._seen.get(key)) is not None and known.uid == uid:
             del self._seen[key]
 
@@ -176,6 +200,13 @@ class Identities:
     def of_classes(self, names: frozenset[str]) -> Iterator[ObjectKey]:
         """Yield the keys of identities that name one of these classes at this moment."""
         return (key for key, seen in tuple(self._seen.items()) if seen.class_name in names)
+
+
+def _asked(metadata: Mapping[str, object], spec: object) -> int:
+    """Stands for what others ask of an object: what no write of ours changes."""
+    ours = {"resourceVersion", "finalizers"}
+    others = {name: value for name, value in metadata.items() if name not in ours}
+    return hash(orjson.dumps([others, spec], option=orjson.OPT_SORT_KEYS))
 
 
 def _standing(status: object) -> tuple[str, float | None]:
