@@ -185,10 +185,14 @@ class Changes:
 
     def _tell_standing(self, follower: Follower, pod: Pod) -> None:
         key, now = ObjectKey(pod.namespace, pod.identity), self._clock.now()
-        why = self._why(key, self._world.identities.get(key))
+        body, entries = self._world.identities.get(key), self._ledger.state.of_pod(pod.uid)
+        # One that is not known may be newer than what the watch has told here; another replica has
+        # issued then. What it holds is told below, once it is revoked.
+        gone = any(self._world.identities.has_ended(each.issued.uid) for each in entries)
+        why = self._why(key, body) if gone or body is not None else None
         if why is not None:
             follower.put(_revoked(pod.uid, "", *why))
-        for entry in self._ledger.state.of_pod(pod.uid):
+        for entry in entries:
             if entry.revoked is not None and entry.issued.not_after >= now:
                 follower.put(self._revocation(entry, pod.uid))
 

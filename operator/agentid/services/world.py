@@ -163,6 +163,10 @@ class Identities:
         if (known := self._seen.get(key)) is not None and known.uid == uid:
             del self._seen[key]
 
+    def has_ended(self, uid: str) -> bool:
+        """Whether the end of this very object was told lately; False says nothing."""
+        return uid in self._ended
+
     def get(self, key: ObjectKey) -> JsonObject | None:
         """Return an object, without its managedFields, None if there is none."""
         seen = self._seen.get(key)
