@@ -26,8 +26,9 @@ from agentid.testing.ledger import (
 from agentid.testing.segments import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
+    from agentid.ledger.store import CreateOutcome
     from agentid.testing.clock import ManualClock
     from agentid.testing.segments import MemorySegments
 
@@ -84,6 +85,35 @@ async def test_what_is_reported_before_it_is_answered_is_ones_own_all_the_same(
         await in_virtual_time(clock, one.append(make_issued(1)))
         await clock.settle()
         assert heard == {"a": [True], "b": [False]}
+
+
+async def test_what_others_have_compacted_before_it_is_answered_is_gone(
+    clock: ManualClock, store: MemorySegments
+) -> None:
+    """Nobody would tell its end again: compaction would delete it over and over."""
+    answered = asyncio.Event()
+    create = store.create
+
+    async def late(name: str, data: bytes, labels: Mapping[str, str]) -> CreateOutcome:
+        outcome = await create(name, data, labels)
+        if "-a-" in name:
+            await answered.wait()
+        return outcome
+
+    store.create = late  # type: ignore[method-assign]
+    async with open_ledger(store, clock, "a") as one, open_ledger(store, clock, "b") as two:
+        heard: list[bool] = []
+        one.subscribe(lambda durable: heard.append(durable.own))
+        waiting = asyncio.create_task(one.append(make_issued(1)))
+        for number in range(2, 9):
+            await in_virtual_time(clock, two.append(make_issued(number)))
+        assert (await in_virtual_time(clock, two.compact())).merged == 8
+        answered.set()
+        await in_virtual_time(clock, waiting)
+        await clock.settle()
+        assert one.stats().segments == len(store.objects) == 1
+        assert heard.count(True) == 1
+        assert not (await in_virtual_time(clock, one.compact())).did_something
 
 
 async def test_a_chain_witnesses_the_others(clock: ManualClock, store: MemorySegments) -> None:

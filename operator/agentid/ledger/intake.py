@@ -93,6 +93,8 @@ class Intake:
         self._clock = clock
         self._alarms = alarms
         self._is_own = is_own
+        # What was reported before it was answered: it may be gone again by then.
+        self._early: set[str] = set()
         self._lost: dict[str, SegmentInfo] = {}
         self._suspicious_since: float | None = None
 
@@ -100,8 +102,9 @@ class Intake:
         """A segment of this process became durable."""
         self.trusted.stored(commit.outcome.at)
         segment = commit.segment
-        if (known := self.catalogue.get(segment.name)) is not None and known.is_sound:
-            return  # the backend reported it before it answered
+        if segment.name in self._early:
+            self._early.discard(segment.name)
+            return
         reading = Reading(
             segment.name, segment.header, segment.records, (), segment.hash, segment.size, ()
         )
@@ -122,7 +125,8 @@ class Intake:
         if known is not None:
             self._lose(known)
         doubtful = known is not None or bool(reading.faults)
-        own = self._is_own(stored)
+        if own := self._is_own(stored):
+            self._early.add(stored.name)
         self._take(reading, SegmentInfo.of(reading, stored.data), own=own, doubtful=doubtful)
 
     def gone(self, name: str) -> None:
