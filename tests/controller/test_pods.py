@@ -13,9 +13,11 @@ from agentid.errors import UnavailableError
 from agentid.identity import PodRef
 from agentid.kube.objects import ObjectKey
 from agentid.ledger import Durable
+from agentid.policy.plan import plan
+from agentid.services.gathering import SERVED_DELIVERIES, Gatherer
 from agentid.services.pods import Pod
 from agentid.testing.clock import ManualClock
-from agentid.testing.ledger import make_issued
+from agentid.testing.ledger import make_issued, make_revoked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -254,6 +256,25 @@ async def test_a_certificate_of_what_must_have_none_is_taken_away(
         spec = body["spec"]
         assert isinstance(spec, dict)
         assert not spec.get("suspend"), "it was asked for"
+
+
+async def test_until_it_is_asked_for_no_pass_takes_it_away_either(fake_cluster: Open) -> None:
+    """A pass that comes meanwhile asks by itself: it revokes by what it knows."""
+    async with leading(fake_cluster) as (stage, c):
+        c.put_class()
+        c.put_issuer()
+        c.put_identity(suspend=True)
+        c.put_identity(seen=False)  # it goes on, and this replica has not heard of it
+        record = of_pod(1)
+        c.ledger.state.apply(record)
+        stage.told(record)
+        gatherer = Gatherer(c.world, ledger=c.ledger, client=c.client, deliveries=SERVED_DELIVERIES)
+        now = c.clock.now()
+        assert plan(await gatherer.gather(READER, now), now).revoke == ()
+        c.ledger.state.apply(make_revoked(1))
+        assert (await gatherer.gather(READER, now)).metadata is not None, "it is there all the same"
+        await stage.settle()
+        assert not c.world.doubted
 
 
 async def test_an_api_server_that_is_away_keeps_nothing_in_force(fake_cluster: Open) -> None:

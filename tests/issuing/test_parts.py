@@ -63,7 +63,9 @@ async def test_what_no_watch_has_told_of_yet_is_not_told_to_be_gone() -> None:
 
         async def told() -> list[str]:
             with changes.follow("node-a") as follower:
-                return [orjson.loads(line)["type"] for line in (await follower.take(1)).splitlines()]
+                return [
+                    orjson.loads(line)["type"] for line in (await follower.take(1)).splitlines()
+                ]
 
         there.world.identities.drop(READER)
         assert await told() == ["synced"]

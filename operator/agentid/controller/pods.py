@@ -195,6 +195,7 @@ class PodLoop:
                 self._look_soon(key, _SETTLE)
             else:
                 self._late[key] = None
+                self._world.doubted.add(key)
                 self._news.set()
 
     def _in_order(self, key: ObjectKey, uid: str) -> bool:
@@ -219,6 +220,7 @@ class PodLoop:
         finally:
             self._leading = False
             self._gone, self._late = {}, {}  # whoever leads next looks at all identities
+            self._world.doubted.clear()
 
     async def _work(self) -> None:
         while True:
@@ -250,6 +252,7 @@ class PodLoop:
             _log.info("late_certificate_doubted", identity=str(key), error=str(error))
         else:
             self._world.identities.learn(body)
+        self._world.doubted.discard(key)
         self._revoke(key)
 
 

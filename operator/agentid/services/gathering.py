@@ -90,15 +90,17 @@ class Gatherer:
 
         That it is gone is believed only from the API server itself: everything it held is revoked.
         So is that a certificate is another object's: replicas whose caches are ahead of ours issue
-        for pods, and would have it revoked by one that has not heard of the new object yet.
+        for pods, and would have it revoked by one that has not heard of the new object yet. And so
+        is that an identity must have nothing, where that is `doubted`.
 
         Raises:
             UnavailableError: The API server is away, and the caches do not tell.
         """
         held = self._held(key, now)
         body = self._world.identities.get(key)
-        if body is None or any(each.uid != uid_of(body) for each in held):
-            body = await self._ask(key, needed=bool(held))
+        doubted = key in self._world.doubted
+        if doubted or body is None or any(each.uid != uid_of(body) for each in held):
+            body = await self._ask(key, needed=doubted or bool(held))
         if body is None:
             return Observed(None, None, AgentIdentityStatus(), held)
         seen = self._observe(body, held, now)

@@ -378,6 +378,10 @@ class World:
         self.incidents = Incidents()
         self.pods = Pods()
         self.refusals = Refusals()
+        self.doubted: set[ObjectKey] = set()
+        """Identities that have got a certificate which they must not have by what is known here:
+        whoever issued it may know better, so nothing is taken away before the API server is
+        asked."""
         self.doors: frozenset[DeliveryMode] = frozenset()
         """Deliveries that this cluster serves beside Secrets."""
         self.served_crls: frozenset[str] = frozenset()
