@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentid.api.agentissuer import AgentIssuer
 from agentid.services.issuers import authority_secret
 from agentid.services.standby import StandbyIssuers
+from agentid.services.world import Parsed
 from agentid.testing.ca import ThrowawayCA
 from tests.signer.world import Scene, scene
+from tests.support.manifests import issuer
 
 if TYPE_CHECKING:
     from agentid.services.world import IssuerState
@@ -102,6 +105,21 @@ async def test_an_outage_takes_nothing_away() -> None:
         there.server.refused["/api/v1/namespaces/agentid-system"] = 500
         await standby(there).look()
         assert state(there) is known
+
+
+async def test_a_namesake_signs_nothing_of_the_one_before() -> None:
+    """The end of the old one came and went between two looks, and both are of generation 1."""
+    async with scene() as there:
+        there.leads = False
+        there.world.issuer_states.clear()
+        reading = standby(there)
+        await reading.look()
+        assert state(there).issuer is not None
+        body = issuer("test", trustDomain="example.com")
+        body["metadata"] |= {"generation": 1, "uid": "another"}
+        there.world.issuers["test"] = Parsed.of(AgentIssuer.parse, body)
+        await reading.look()
+        assert state(there).issuer is None
 
 
 async def test_an_issuer_that_is_gone_is_forgotten() -> None:

@@ -111,7 +111,7 @@ class StandbyIssuers:
         known = self._world.issuer_states.get(name)
         if stored is None:
             return IssuerState(None, "its authorities were not made yet", passing=True)
-        version = f"{stored.version}/{issuer.metadata.generation}"
+        version = f"{stored.version}/{issuer.metadata.uid}/{issuer.metadata.generation}"
         if version == self._read.get(name) and known is not None and known.issuer:
             return None
         try:
