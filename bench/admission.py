@@ -3,8 +3,9 @@
 The webhook runs in a process of its own on the first core that this one may use, with its caches
 filled; this process is its clients, on the others. Each kind is sent as fast as it is answered, and
 one at a rate that API servers may have, several times, since a neighbour on the machine that takes
-a core for some hundredths of a second is all that the slowest answers tell about. Its memory is
-looked at after as many reviews again, and again.
+a core for some hundredths of a second is all that the slowest answers tell about. What they tell of
+the webhook is the difference to the same reviews sent to `bare_https`, which looks at nothing, on
+the same core and in turn with it. Its memory is looked at after as many reviews again, and again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from agentid.serving.bounded import BoundedServer
 from agentid.serving.certificates import TlsSlot, read_tls_identity
 from agentid.serving.listening import listen
 from agentid.telemetry.logs import configure_logging
+from bench.bare_https import constant
 from bench.exchange import exchange, table
 from bench.processes import usage
 from tests.support.manifests import agent_class, identity, issuer
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 _IDENTITIES: Final = 10_000
 _AGENTS: Final = 300
 """Of these, those whose pods are made."""
+
+_ANSWER: Final = 1_300
+"""Octets that a server answers that looks at nothing: as many as a pod of one container takes."""
 
 _CONTAINERS: Final = 20
 _WARM_UP: Final = 2_000
@@ -115,7 +120,14 @@ async def _serve() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     with ExitStack() as opened:
         port = await listen(opened, server, "127.0.0.1", 0, tls.context)
-        told = {"port": port, "certificate": base64.b64encode(pair.certificate).decode()}
+        loop, nothing = asyncio.get_running_loop(), constant(bytes(_ANSWER))
+        bare = await loop.create_server(nothing, "127.0.0.1", 0, ssl=tls.context)
+        opened.callback(bare.close)
+        told = {
+            "port": port,
+            "bare": bare.sockets[0].getsockname()[1],
+            "certificate": base64.b64encode(pair.certificate).decode(),
+        }
         print(json.dumps(told), flush=True)
         await stop.wait()
         await server.shutdown(1)
@@ -172,7 +184,7 @@ _KINDS: Final = {
 
 
 async def _clients(
-    port: int, pid: int, context: ssl.SSLContext, options: argparse.Namespace
+    port: int, bare: int, pid: int, context: ssl.SSLContext, options: argparse.Namespace
 ) -> tuple[list[Figure], list[int]]:
     """The figures, and resident memory after each share of the reviews."""
     found = []
@@ -181,21 +193,31 @@ async def _clients(
         warm_up = requests[:_WARM_UP]
         await exchange("warm-up", port, pid, warm_up, options.connections, context)
         found.append(await exchange(name, port, pid, requests, options.connections, context))
-    paced = await _requests("one", options.reviews)
-    name, rate = f"one, {options.rate} a second", options.rate
-    rounds = [
-        await exchange(name, port, pid, paced, options.connections, context, rate=rate)
-        for _ in range(options.rounds)
-    ]
-    rounds.sort(key=lambda one: one.p99_ms)
-    names = {0: "best", len(rounds) // 2: "median", len(rounds) - 1: "worst"}
-    found += [replace(rounds[at], name=f"{name}, {which}") for at, which in names.items()]
+    one = await _requests("one", options.reviews)
+    found.append(await exchange("nothing", bare, pid, one, options.connections, context))
+    ports: dict[str, int] = {"one": port, "nothing": bare}
+    rounds: dict[str, list[Figure]] = {name: [] for name in ports}
+    for _ in range(options.rounds):
+        for name, at in ports.items():
+            figure = await exchange(
+                name, at, pid, one, options.connections, context, rate=options.rate
+            )
+            rounds[name].append(figure)
+    for name, figures in rounds.items():
+        found += _spread(f"{name}, {options.rate} a second", figures)
     resident = [usage(pid).resident]
     for _ in range(3 if options.memory else 0):
         requests = await _requests("one", options.memory)
         await exchange("memory", port, pid, requests, options.connections, context)
         resident.append(usage(pid).resident)
     return found, resident
+
+
+def _spread(name: str, rounds: list[Figure]) -> list[Figure]:
+    """Of several rounds the best, the median and the worst, by their slowest answers."""
+    ordered = sorted(rounds, key=lambda one: one.p99_ms)
+    names = {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
+    return [replace(ordered[at], name=f"{name}, {which}") for at, which in names.items()]
 
 
 def main() -> None:
@@ -219,11 +241,12 @@ def main() -> None:
             context = ssl.create_default_context(
                 cadata=base64.b64decode(told["certificate"]).decode()
             )
-            clients = _clients(int(told["port"]), webhook.pid, context, options)
+            ports = int(told["port"]), int(told["bare"])
+            clients = _clients(*ports, webhook.pid, context, options)
             figures, resident = uvloop.run(clients)
         finally:
             webhook.terminate()
-    print(table(figures, 26))
+    print(table(figures, 30))
     megabytes = ", ".join(f"{each / _MEGABYTE:.1f}" for each in resident)
     print(f"memory, with {options.memory} reviews between two looks: {megabytes} MB")
     if options.output is not None:

@@ -24,17 +24,22 @@ def test_it_tells_a_line_for_each_kind(
     main()
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split()[0] == "answers"
-    assert [line[:26].strip() for line in lines[:7]] == [
+    assert [line[:30].strip() for line in lines[:11]] == [
         "one container",
         "20 containers",
         "looked at again",
         "refused",
+        "nothing",
         "one, 2000 a second, best",
         "one, 2000 a second, median",
         "one, 2000 a second, worst",
+        "nothing, 2000 a second, best",
+        "nothing, 2000 a second, median",
+        "nothing, 2000 a second, worst",
     ]
     found = json.loads(output.read_text())
-    assert [each["requests"] for each in found["reviews"]] == [32] * 7
-    best, median, worst = (each["p99_ms"] for each in found["reviews"][-3:])
-    assert best <= median <= worst
+    assert [each["requests"] for each in found["reviews"]] == [32] * 11
+    for at in (5, 8):
+        best, median, worst = (each["p99_ms"] for each in found["reviews"][at : at + 3])
+        assert best <= median <= worst
     assert len(found["resident"]) == 4
