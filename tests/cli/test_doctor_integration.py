@@ -86,7 +86,9 @@ def test_an_installation_from_nothing_until_it_breaks(bare: Cluster) -> None:
     # Definitions of another release.
     rendered = run("crds").out
     bare.kubectl("create", "-f", "-", stdin=rendered.replace("name: v1alpha1", "name: v1alpha0"))
-    until("served", lambda: bare.kubectl("get", "agentidentities", check=False).returncode == 0)
+    # By its path, as kubectl may keep what another cluster served on the same port.
+    asked = ("get", "--raw", "/apis/agentid.dev/v1alpha0/agentidentities")
+    until("served", lambda: bare.kubectl(*asked, check=False).returncode == 0)
     run("list").fails_in_one_line("agentid is not installed, or in another version")
     assert "version v1alpha1 is not served" in run("doctor").out
     bare.kubectl("delete", "--wait=false", "-f", "-", stdin=rendered)
