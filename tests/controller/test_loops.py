@@ -224,7 +224,7 @@ def test_the_answer_to_our_last_write_comes_after_the_end(run: Callable[..., Non
         loops.identity_seen(seen(), gone=False)
         world = loops._parts.world
         loops.identity_seen(seen(3, told=None), gone=True)
-        assert not world.identities.put(seen(2, told=None))
+        world.identities.learn(seen(2, told=None))
         assert READER not in world.identities
 
     run(test)
